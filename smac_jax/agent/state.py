@@ -1,0 +1,167 @@
+"""The agent's state: one train state per network, created from sizes and hyper-parameters."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training.train_state import TrainState
+
+from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
+from smac_jax.optim import OPTIMIZERS
+from smac_jax.types import Params
+
+
+class Standardizer(NamedTuple):
+    """Affine map of observations to zero mean and unit spread over the dataset.
+
+    Attributes:
+        mean: (O,).
+        std: (O,), positive.
+    """
+
+    mean: jax.Array
+    std: jax.Array
+
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        """Standardise observations (..., O)."""
+        return (observations - self.mean) / self.std
+
+
+@flax.struct.dataclass
+class AgentState:
+    """Everything that learns, and what it needs to act.
+
+    Attributes:
+        step: number of updates so far, int32. Under a vmapped seed axis it stays a scalar, so that delayed
+            updates remain a branch and do not turn into a selection between two computed results.
+        actor: policy.
+        critic: ensemble; every parameter has a leading axis E.
+        target_critic: slow copy of the critic's parameters.
+        temperature: scalar parameter, log alpha.
+        denoiser: score model of the dataset's actions.
+        kappa: scalar parameter, log kappa, the penalty's scale.
+        standardizer: of observations; inside the state, so that nothing acts or learns without it.
+    """
+
+    step: jax.Array
+    actor: TrainState
+    critic: TrainState
+    target_critic: Params
+    temperature: TrainState
+    denoiser: TrainState
+    kappa: TrainState
+    standardizer: Standardizer
+
+
+class AgentSpec(NamedTuple):
+    """Sizes and hyper-parameters from which an agent is made; hashable.
+
+    Attributes:
+        observation_dim: O.
+        action_dim: A.
+        hidden_dims: of actor, critic and denoiser.
+        activation: of actor and critic.
+        actor_layer_norm: LayerNorm in the actor.
+        critic_layer_norm: LayerNorm in the critic.
+        critics: ensemble size E.
+        optimizer: `adam` or `muon`.
+        actor_learning_rate: of the actor.
+        critic_learning_rate: of the critic.
+        denoiser_learning_rate: of the denoiser.
+        temperature_learning_rate: of the temperature and a learned kappa, always by Adam.
+        temperature: initial alpha.
+        kappa: initial kappa.
+    """
+
+    observation_dim: int
+    action_dim: int
+    hidden_dims: Sequence[int] = (256, 256)
+    activation: str = "relu"
+    actor_layer_norm: bool = False
+    critic_layer_norm: bool = True
+    critics: int = 2
+    optimizer: str = "adam"
+    actor_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    denoiser_learning_rate: float = 3e-4
+    temperature_learning_rate: float = 3e-4
+    temperature: float = 1.0
+    kappa: float = 1.0
+
+
+def positive_scalar(state: TrainState) -> jax.Array:
+    """Value of a positive scalar that is stored as its logarithm: the temperature, kappa."""
+    return jnp.exp(state.params["log"])
+
+
+def _log_scalar(value: float, learning_rate: float) -> TrainState:
+    params = {"log": jnp.log(jnp.asarray(value, jnp.float32))}
+    return _train_state(None, params, optax.adam(learning_rate))
+
+
+def _train_state(apply_fn: object, params: Params, tx: optax.GradientTransformation) -> TrainState:
+    state = TrainState.create(apply_fn=apply_fn, params=params, tx=tx)
+    # flax starts from a Python int, whose weak type would make XLA compile the first update twice.
+    return state.replace(step=jnp.zeros((), jnp.int32))
+
+
+def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) -> AgentState:
+    """Initialise an agent.
+
+    Args:
+        spec: sizes and hyper-parameters.
+        key: PRNG key of the initial parameters.
+        standardizer: of observations.
+
+    Returns:
+        State at step 0, target critic equal to the critic.
+    """
+    actor_key, critic_key, denoiser_key = jax.random.split(key, 3)
+    observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
+    actions = jnp.zeros((1, spec.action_dim), jnp.float32)
+    make_optimizer = OPTIMIZERS[spec.optimizer]
+
+    actor = TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm)
+    critic = Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm)
+    denoiser = Denoiser(spec.action_dim, spec.hidden_dims)
+    critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
+    return AgentState(
+        step=jnp.zeros((), jnp.int32),
+        actor=_train_state(
+            actor.apply, actor.init(actor_key, observations), make_optimizer(spec.actor_learning_rate)
+        ),
+        critic=_train_state(critic.apply, critic_params, make_optimizer(spec.critic_learning_rate)),
+        # A copy, since a donated buffer may appear only once in the state.
+        target_critic=jax.tree.map(jnp.copy, critic_params),
+        temperature=_log_scalar(spec.temperature, spec.temperature_learning_rate),
+        denoiser=_train_state(
+            denoiser.apply,
+            denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
+            make_optimizer(spec.denoiser_learning_rate),
+        ),
+        kappa=_log_scalar(spec.kappa, spec.temperature_learning_rate),
+        standardizer=standardizer,
+    )
+
+
+def seed_axes(state: AgentState) -> AgentState:
+    """Axes for `jax.vmap` over seeds: 0 everywhere but the shared step counter."""
+    return jax.tree.map(lambda _: 0, state).replace(step=None)
+
+
+def create_agents(spec: AgentSpec, keys: jax.Array, standardizer: Standardizer) -> AgentState:
+    """Initialise one agent a seed.
+
+    Args:
+        spec: sizes and hyper-parameters.
+        keys: (S,) PRNG keys.
+        standardizer: shared by all seeds.
+
+    Returns:
+        State whose leaves, but for the step, have a leading axis S. Seed i equals `create_agent(spec, keys[i], ...)`.
+    """
+    states = jax.vmap(lambda key: create_agent(spec, key, standardizer))(keys)
+    return states.replace(step=jnp.zeros((), jnp.int32))

@@ -1,0 +1,77 @@
+"""The one step function of every phase and every algorithm."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from smac_jax.agent import updates
+from smac_jax.agent.state import AgentState, seed_axes
+from smac_jax.agent.terms import Terms
+from smac_jax.types import Batch, Info
+
+
+def _update_policy(
+    state: AgentState, batch: Batch, key: jax.Array, terms: Terms
+) -> tuple[AgentState, Info]:
+    """Actor, temperature and target critic: the part that `policy_delay` delays."""
+    info: Info = {}
+    if terms.trains_actor:
+        actor, info = updates.update_actor(state, batch, key, terms)
+        if terms.temperature:
+            target_entropy = terms.temperature.entropy_per_dim * batch.actions.shape[-1]
+            temperature, temperature_info = updates.update_temperature(state, info["entropy"], target_entropy)
+            state = state.replace(temperature=temperature)
+            info |= temperature_info
+        state = state.replace(actor=actor)
+    if terms.trains_critic:
+        target = optax.incremental_update(state.critic.params, state.target_critic, terms.tau)
+        state = state.replace(target_critic=target)
+    return state, info
+
+
+def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
+    """One update of every network that `terms` names, the others left bit-identical.
+
+    Order: denoiser, critic (and a learned kappa), actor, temperature, target critic.
+
+    Args:
+        state: agent.
+        batch: (B, ...) transitions with raw observations.
+        key: PRNG key; each network draws from a fold of its own, so that switching one off does not change
+            what the others draw.
+        terms: static description of the losses.
+
+    Returns:
+        The next state and scalar info. Quantities of a delayed update are NaN on the steps that skip it.
+    """
+    standardize = state.standardizer
+    batch = batch._replace(
+        observations=standardize(batch.observations), next_observations=standardize(batch.next_observations)
+    )
+    denoiser_key, critic_key, actor_key = (jax.random.fold_in(key, index) for index in range(3))
+    info: Info = {}
+    if terms.denoising:
+        denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms)
+        state, info = state.replace(denoiser=denoiser), info | denoiser_info
+    if terms.trains_critic:
+        critic, kappa, critic_info = updates.update_critic(state, batch, critic_key, terms)
+        state, info = state.replace(critic=critic, kappa=kappa), info | critic_info
+    if terms.policy_delay == 1:
+        state, policy_info = _update_policy(state, batch, actor_key, terms)
+    else:
+        shapes = jax.eval_shape(lambda: _update_policy(state, batch, actor_key, terms)[1])
+        nothing = jax.tree.map(lambda shape: jnp.full(shape.shape, jnp.nan, shape.dtype), shapes)
+        state, policy_info = jax.lax.cond(
+            state.step % terms.policy_delay == 0,
+            lambda: _update_policy(state, batch, actor_key, terms),
+            lambda: (state, nothing),
+        )
+    return state.replace(step=state.step + 1), info | policy_info
+
+
+def step_seeds(state: AgentState, batch: Batch, keys: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
+    """`step` mapped over a leading seed axis S of state, batch and keys; the step counter stays a scalar."""
+    axes = seed_axes(state)
+    return jax.vmap(
+        lambda state, batch, key: step(state, batch, key, terms), in_axes=(axes, 0, 0), out_axes=(axes, 0)
+    )(state, batch, keys)

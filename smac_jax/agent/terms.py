@@ -1,0 +1,229 @@
+"""Which losses act, with which weights: the static description that turns one step into any algorithm.
+
+`Terms` is frozen and hashable, so a jitted step takes it as a static argument. A term that is None or has weight 0
+is off: it is not traced, costs nothing, and leaves its network untouched.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from smac_jax.errors import InputError
+from smac_jax.losses.actor import Reduction
+
+
+@dataclasses.dataclass(frozen=True)
+class TDTerm:
+    """Temporal-difference error of the critic.
+
+    Attributes:
+        weight: multiplies the squared error.
+        next_action: `sample` from the policy, or its deterministic `mode`.
+        smoothing: standard deviation of the noise on the next action (TD3); 0 is none.
+        smoothing_clip: bound on that noise.
+        soft: subtract temperature * log pi from the next value (SAC).
+    """
+
+    weight: float = 1.0
+    next_action: Literal["sample", "mode"] = "sample"
+    smoothing: float = 0.0
+    smoothing_clip: float = 0.5
+    soft: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ScorePenaltyTerm:
+    """Score-matching penalty on the critic's action-gradient.
+
+    Attributes:
+        weight: lambda.
+        kappa: where the scale between score and gradient comes from: `fixed` at its initial value, `learned`
+            by the penalty, or tied to the entropy `temperature`.
+        policy_fraction: share of the penalty's points that lie at the policy's own actions instead of the data's.
+    """
+
+    weight: float = 1.0
+    kappa: Literal["fixed", "learned", "temperature"] = "fixed"
+    policy_fraction: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoisingTerm:
+    """Fit of the denoiser to the batch's actions."""
+
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SACActorTerm:
+    """Maximum-entropy policy loss; `reduction` is over the critics."""
+
+    weight: float = 1.0
+    reduction: Reduction = "min"
+
+
+@dataclasses.dataclass(frozen=True)
+class TD3ActorTerm:
+    """Deterministic policy loss; `normalize` divides by the batch's mean |Q|."""
+
+    weight: float = 1.0
+    reduction: Reduction = "first"
+    normalize: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviorCloningTerm:
+    """Imitation of the batch's actions by the actor."""
+
+    weight: float = 1.0
+    loss_type: Literal["mse", "log_prob"] = "mse"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreDistillationTerm:
+    """Pull of the actor along the dataset's score."""
+
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TemperatureTerm:
+    """Automatic temperature; the target entropy is `entropy_per_dim` times the number of action dimensions."""
+
+    weight: float = 1.0
+    entropy_per_dim: float = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """All loss terms of one phase.
+
+    Attributes:
+        discount: gamma.
+        tau: share of the critic that moves into its target at each target update.
+        policy_delay: actor, temperature and target move on every `policy_delay`-th step (TD3 uses 2).
+        min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
+        max_log_snr: cleanest level.
+        td: critic term.
+        score_penalty: critic term; needs the denoiser.
+        denoising: denoiser term.
+        sac_actor: actor term.
+        td3_actor: actor term.
+        behavior_cloning: actor term.
+        score_distillation: actor term; needs the denoiser.
+        temperature: temperature term; needs `sac_actor`, which measures the entropy.
+    """
+
+    discount: float = 0.99
+    tau: float = 0.005
+    policy_delay: int = 1
+    min_log_snr: float = -1.0
+    max_log_snr: float = 6.0
+    td: TDTerm | None = None
+    score_penalty: ScorePenaltyTerm | None = None
+    denoising: DenoisingTerm | None = None
+    sac_actor: SACActorTerm | None = None
+    td3_actor: TD3ActorTerm | None = None
+    behavior_cloning: BehaviorCloningTerm | None = None
+    score_distillation: ScoreDistillationTerm | None = None
+    temperature: TemperatureTerm | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            term = getattr(self, field.name)
+            if dataclasses.is_dataclass(term) and typing.cast(Any, term).weight == 0:
+                object.__setattr__(self, field.name, None)
+        if self.temperature and not self.sac_actor:
+            raise InputError("terms.temperature needs terms.sac_actor, which measures the entropy; switch it on")
+
+    @property
+    def trains_critic(self) -> bool:
+        """Whether any term moves the critic."""
+        return self.td is not None or self.score_penalty is not None
+
+    @property
+    def trains_actor(self) -> bool:
+        """Whether any term moves the actor."""
+        return any((self.sac_actor, self.td3_actor, self.behavior_cloning, self.score_distillation))
+
+    @property
+    def needs_denoiser(self) -> bool:
+        """Whether any term reads or moves the denoiser."""
+        return any((self.denoising, self.score_penalty, self.score_distillation))
+
+
+def _term_class(annotation: Any) -> type | None:
+    """The dataclass in an annotation `X | None`, if there is one."""
+    if isinstance(annotation, types.UnionType):
+        return next((arg for arg in typing.get_args(annotation) if dataclasses.is_dataclass(arg)), None)
+    return None
+
+
+def _check(name: str, value: Any, annotation: Any) -> Any:
+    if typing.get_origin(annotation) is Literal:
+        options = typing.get_args(annotation)
+        if value not in options:
+            raise InputError(f"terms.{name}={value!r} is unknown; use one of {', '.join(map(str, options))}")
+        return value
+    return annotation(value)
+
+
+def terms_from_mapping(mapping: Mapping[str, Any], cls: type = Terms, prefix: str = "") -> Any:
+    """Build `Terms` from nested dictionaries with the same names, as in a configuration file.
+
+    Raises:
+        InputError: a name is unknown or a value is not one of its options.
+    """
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in mapping.items():
+        if name not in hints:
+            raise InputError(f"terms.{prefix}{name} is unknown; use one of {', '.join(sorted(hints))}")
+        nested = _term_class(hints[name])
+        if nested is None:
+            values[name] = _check(prefix + name, value, hints[name])
+        else:
+            values[name] = None if value is None else terms_from_mapping(value, nested, f"{prefix}{name}.")
+    return cls(**values)
+
+
+def smac(**changes: Any) -> Terms:
+    """SMAC's offline phase (arXiv 2602.17632) with its default weights; keyword arguments replace fields."""
+    terms = Terms(
+        td=TDTerm(),
+        score_penalty=ScorePenaltyTerm(weight=10.0),
+        denoising=DenoisingTerm(),
+        sac_actor=SACActorTerm(),
+        temperature=TemperatureTerm(),
+    )
+    return dataclasses.replace(terms, **changes)
+
+
+def sac(**changes: Any) -> Terms:
+    """Soft Actor-Critic (arXiv 1812.05905)."""
+    return dataclasses.replace(
+        Terms(td=TDTerm(), sac_actor=SACActorTerm(), temperature=TemperatureTerm()), **changes
+    )
+
+
+def td3(**changes: Any) -> Terms:
+    """TD3 (arXiv 1802.09477)."""
+    return dataclasses.replace(
+        Terms(
+            td=TDTerm(next_action="mode", smoothing=0.2, soft=False), td3_actor=TD3ActorTerm(), policy_delay=2
+        ),
+        **changes,
+    )
+
+
+def td3bc(**changes: Any) -> Terms:
+    """TD3+BC (arXiv 2106.06860): the value term is normalised and weighs 2.5 against imitation."""
+    return dataclasses.replace(
+        td3(
+            td3_actor=TD3ActorTerm(weight=2.5, normalize=True),
+            behavior_cloning=BehaviorCloningTerm(),
+        ),
+        **changes,
+    )

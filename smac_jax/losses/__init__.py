@@ -1,0 +1,44 @@
+"""Losses as pure functions of apply functions, parameters, arrays and a key.
+
+None of them knows this package's train state or configuration, so any JAX agent can call them. Conventions:
+
+* `actor_apply(params, observations) -> (mean, log_std)`, both (B, A), of a Gaussian before a tanh.
+* `critic_apply(params, observations, actions) -> values`, (B,), is *one* critic. An argument named
+  `critic_params` is an ensemble: every leaf has a leading axis E, also when E = 1.
+* `denoiser_apply(params, noised_actions, observations, log_snr) -> noise`, (B, A).
+* Each loss returns `(loss, info)`: a scalar to differentiate, and a dict of scalars to log.
+"""
+
+from smac_jax.losses.actor import (
+    behavior_cloning,
+    sac_actor,
+    score_distillation,
+    td3_actor,
+)
+from smac_jax.losses.critic import ensemble_values, smooth_actions, td_error, td_target
+from smac_jax.losses.score import (
+    add_noise,
+    denoising_score_matching,
+    noise_to_score,
+    sample_log_snr,
+)
+from smac_jax.losses.score_penalty import action_gradient, score_matching_penalty
+from smac_jax.losses.temperature import temperature
+
+__all__ = [
+    "action_gradient",
+    "add_noise",
+    "behavior_cloning",
+    "denoising_score_matching",
+    "ensemble_values",
+    "noise_to_score",
+    "sac_actor",
+    "sample_log_snr",
+    "score_distillation",
+    "score_matching_penalty",
+    "smooth_actions",
+    "td3_actor",
+    "td_error",
+    "td_target",
+    "temperature",
+]

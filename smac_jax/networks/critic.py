@@ -1,0 +1,42 @@
+"""The critic and its ensemble."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from smac_jax.networks.mlp import MLP
+from smac_jax.types import Params
+
+
+class Critic(nn.Module):
+    """One action-value function Q(s, a).
+
+    An ensemble of E critics is one `Critic` whose parameters carry a leading axis E (`init_ensemble`); the losses
+    map over that axis.
+
+    Attributes:
+        hidden_dims: width of each hidden layer.
+        activation: a key of `networks.mlp.ACTIVATIONS`.
+        layer_norm: normalise before each activation, which bounds the values of unseen actions
+            (Ball et al., 2023, arXiv 2302.02948).
+    """
+
+    hidden_dims: Sequence[int]
+    activation: str = "relu"
+    layer_norm: bool = True
+
+    @nn.compact
+    def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
+        """Map observations (..., O) and actions (..., A) to values (...)."""
+        inputs = jnp.concatenate([observations, actions], axis=-1)
+        hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="mlp")(inputs)
+        return jnp.squeeze(nn.Dense(1, name="value")(hidden), axis=-1)
+
+
+def init_ensemble(
+    critic: Critic, key: jax.Array, size: int, observations: jax.Array, actions: jax.Array
+) -> Params:
+    """Initialise `size` independent critics; every leaf of the result has a leading axis `size`."""
+    return jax.vmap(critic.init, in_axes=(0, None, None))(jax.random.split(key, size), observations, actions)

@@ -1,0 +1,43 @@
+"""The distribution of tanh(x) for a diagonal Gaussian x, as pure functions of its mean and log spread."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+_ACTION_LIMIT = 1.0 - 1e-6
+
+
+def mode(mean: jax.Array) -> jax.Array:
+    """Deterministic action tanh(mean), (..., A): the image of the Gaussian's mode."""
+    return jnp.tanh(mean)
+
+
+def _log_prob_before_tanh(mean: jax.Array, log_std: jax.Array, x: jax.Array) -> jax.Array:
+    normalized = (x - mean) * jnp.exp(-log_std)
+    gaussian = -0.5 * normalized**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    # log(1 - tanh(x)^2) in a form that does not overflow for large |x|.
+    log_jacobian = 2.0 * (jnp.log(2.0) - x - jax.nn.softplus(-2.0 * x))
+    return jnp.sum(gaussian - log_jacobian, axis=-1)
+
+
+def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw reparameterised actions and their log-density.
+
+    Args:
+        mean: (..., A), before the tanh.
+        log_std: (..., A), natural logarithm.
+        key: PRNG key.
+
+    Returns:
+        Actions (..., A) in (-1, 1) and log-densities (...) with respect to the action.
+    """
+    chex.assert_equal_shape((mean, log_std))
+    x = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+    return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
+
+
+def log_prob(mean: jax.Array, log_std: jax.Array, actions: jax.Array) -> jax.Array:
+    """Log-density (...) of given actions (..., A); actions at the bounds are moved 1e-6 inside."""
+    chex.assert_equal_shape((mean, log_std, actions))
+    x = jnp.arctanh(jnp.clip(actions, -_ACTION_LIMIT, _ACTION_LIMIT))
+    return _log_prob_before_tanh(mean, log_std, x)

@@ -1,0 +1,38 @@
+"""Types shared by the whole library."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Params = Any
+"""A pytree of arrays: a flax variable dict or anything another agent passes to its own apply function."""
+
+Info = dict[str, jax.Array]
+"""Scalar losses and diagnostics by name."""
+
+Metrics = Mapping[str, Any]
+
+
+class Batch(NamedTuple):
+    """Transitions, stacked along the leading axis.
+
+    One type serves a mini-batch (N = batch size), a whole dataset on the device (N = transitions) and a
+    replay buffer (N = capacity).
+
+    Attributes:
+        observations: (N, O) float32, not standardised.
+        actions: (N, A) float32 in [-1, 1].
+        rewards: (N,) float32, after the task's scale and shift.
+        masks: (N,) float32, 0 where the episode terminated, else 1. A truncated episode keeps 1: its value is
+            bootstrapped.
+        next_observations: (N, O) float32.
+        mc_returns: (N,) float32, discounted return to the end of the recorded episode; -inf where unknown.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    rewards: jax.Array
+    masks: jax.Array
+    next_observations: jax.Array
+    mc_returns: jax.Array
