@@ -7,18 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from smac_jax.agent import AgentState, Terms, step_seeds
+from smac_jax.training.keys import fold_seeds
 from smac_jax.types import Batch, Info
 
-
-def seed_keys(seeds: list[int]) -> jax.Array:
-    """PRNG keys (S,), each a function of its seed alone, so that a seed's run does not depend on its company."""
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+OfflineUpdates = Callable[[AgentState, jax.Array, Batch], tuple[AgentState, Info]]
 
 
-def sample_batch(data: Batch, key: jax.Array, batch_size: int, size: jax.Array | int | None = None) -> Batch:
-    """Draw transitions uniformly with replacement from the first `size` (default: all) rows of `data`."""
-    limit = data.rewards.shape[0] if size is None else size
-    indices = jax.random.randint(key, (batch_size,), 0, limit)
+def sample_batch(data: Batch, key: jax.Array, batch_size: int) -> Batch:
+    """Draw transitions uniformly with replacement."""
+    indices = jax.random.randint(key, (batch_size,), 0, data.rewards.shape[0])
     return jax.tree.map(lambda rows: rows[indices], data)
 
 
@@ -27,14 +24,11 @@ def mean_info(infos: Info) -> Info:
     return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), infos)
 
 
-def make_offline_updates(
-    terms: Terms, batch_size: int, updates: int
-) -> Callable[[AgentState, jax.Array, Batch], tuple[AgentState, Info]]:
-    """Compile-ready function that makes `updates` updates of all seeds.
+def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> OfflineUpdates:
+    """Make the function that runs `updates` updates of all seeds.
 
-    Update t of a seed draws from `fold_in(seed_key, t)` with t the state's own step counter. The stream therefore
-    depends neither on where a call starts nor on how many updates it makes, and a resumed run continues it
-    bit for bit.
+    Update t of a seed draws from `fold_in(key, t)` with t the state's own step counter. The stream therefore depends
+    neither on where a call starts nor on how many updates it makes, and a resumed run continues it bit for bit.
 
     Args:
         terms: static description of the losses.
@@ -42,20 +36,17 @@ def make_offline_updates(
         updates: scan length.
 
     Returns:
-        A jitted function of state, (S,) seed keys and the dataset that returns the next state and the mean info,
-        each leaf (S,). The state is donated.
+        A jitted function of state, (S,) keys and the dataset that returns the next state and the mean info, each
+        leaf (S,). The state is donated.
     """
 
     def run(state: AgentState, keys: jax.Array, data: Batch) -> tuple[AgentState, Info]:
         def body(state: AgentState, _: None) -> tuple[AgentState, Info]:
-            update_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, state.step)
-            batch_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(update_keys), 1, 0)
+            batch_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(fold_seeds(keys, state.step))
             batches = jax.vmap(lambda key: sample_batch(data, key, batch_size))(batch_keys)
             return step_seeds(state, batches, step_keys, terms)
 
         state, infos = jax.lax.scan(body, state, None, length=updates)
         return state, mean_info(infos)
 
-    return cast(
-        Callable[[AgentState, jax.Array, Batch], tuple[AgentState, Info]], jax.jit(run, donate_argnums=0)
-    )
+    return cast(OfflineUpdates, jax.jit(run, donate_argnums=0))

@@ -1,0 +1,113 @@
+"""What every algorithm's configuration has: networks, optimisers, budgets and evaluation, by task."""
+
+from ml_collections import ConfigDict
+
+from smac_jax.envs.tasks import TASKS
+from smac_jax.errors import InputError
+
+SMALL = "small"
+
+
+def split_name(name: str) -> tuple[str, bool]:
+    """Split `TASK` or `TASK-small` into the task and whether the preset for two CPU cores is meant.
+
+    Raises:
+        InputError: unknown task.
+    """
+    task, _, preset = name.partition("-")
+    if task not in TASKS or preset not in ("", SMALL):
+        raise InputError(
+            f"unknown task {name!r}; use one of {', '.join(TASKS)}, optionally followed by -{SMALL}"
+        )
+    return task, preset == SMALL
+
+
+def get_config(name: str) -> ConfigDict:
+    """Defaults of a task, shared by all algorithms; budgets and widths follow WSRL's protocol (arXiv 2412.07762)."""
+    task, small = split_name(name)
+    config = ConfigDict()
+    # Offline algorithm; set by each algorithm's own file.
+    config.algorithm = ""
+    # Family of tasks: environment handling and score, see smac_jax/envs/tasks.py.
+    config.task = task
+    # Transitions in a batch.
+    config.batch_size = 256
+
+    config.network = ConfigDict()
+    # Width of each hidden layer of actor, critic and denoiser.
+    config.network.hidden_dims = {
+        "kitchen": (512, 512, 512),
+        "adroit_binary": (512, 512, 512),
+        "locomotion": (256, 256),
+        "antmaze": (256, 256),
+        "pointmaze": (128, 128),
+    }[task]
+    # relu, silu, gelu or tanh, in actor and critic; the denoiser is always silu.
+    config.network.activation = "relu"
+    # Number of critics; their minimum is the value.
+    config.network.critics = 2
+    # LayerNorm before each activation of the critic.
+    config.network.critic_layer_norm = True
+    # LayerNorm before each activation of the actor.
+    config.network.actor_layer_norm = False
+
+    config.optimizer = ConfigDict()
+    # adam, or muon: Muon on hidden kernels and Adam elsewhere.
+    config.optimizer.name = "muon"
+    # Learning rate of the actor.
+    config.optimizer.actor = 3e-4
+    # Learning rate of the critic.
+    config.optimizer.critic = 3e-4
+    # Learning rate of the denoiser.
+    config.optimizer.denoiser = 3e-4
+    # Learning rate of the temperature, and of kappa where it is learned.
+    config.optimizer.temperature = 3e-4
+
+    config.reward = ConfigDict()
+    # The learner's reward is scale * reward + shift; scores and logged returns are not touched.
+    config.reward.scale = TASKS[task].reward_scale
+    config.reward.shift = TASKS[task].reward_shift
+
+    config.offline = ConfigDict()
+    # Updates.
+    config.offline.steps = {
+        "kitchen": 250_000,
+        "adroit_binary": 20_000,
+        "locomotion": 250_000,
+        "antmaze": 1_000_000,
+        "pointmaze": 20_000,
+    }[task]
+
+    config.online = ConfigDict()
+    # Environment steps of each seed, the warm-up included.
+    config.online.steps = 20_000 if task == "pointmaze" else 200_000
+    # First environment steps, with the pre-trained policy and without updates.
+    config.online.warmup_steps = 1_000 if task == "pointmaze" else 5_000
+    # Share of each batch that comes from the offline dataset.
+    config.online.offline_fraction = 0.5
+    # Updates per environment step after the warm-up.
+    config.online.updates_per_step = 1
+    # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
+    config.online.replay_capacity = 0
+
+    config.eval = ConfigDict()
+    # Updates (pretrain) or environment steps (finetune) between evaluations; 0 is a tenth (pretrain) or a
+    # twentieth (finetune) of the phase. finetune does not take it over from the checkpoint.
+    config.eval.every = 0
+    # Episodes of each evaluation and seed.
+    config.eval.episodes = 10 if task == "locomotion" else 50
+
+    # Steps between rows of train.csv.
+    config.log_every = 1_000
+    # Steps between checkpoints; evaluations are checkpointed as well.
+    config.checkpoint_every = 10_000
+
+    if small:
+        config.batch_size = 128
+        config.network.hidden_dims = (128, 128)
+        # Muon's matrix iterations pay off on wide layers; on narrow ones they cost more than the update itself.
+        config.optimizer.name = "adam"
+        config.offline.steps = min(config.offline.steps, 50_000)
+        config.online.steps = 10_000
+        config.online.warmup_steps = 1_000
+    return config

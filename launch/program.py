@@ -1,0 +1,116 @@
+"""What every program does alike: flags, help, exit codes and one-line errors."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from smac_jax.errors import InputError
+
+EXIT_BAD_INPUT = 2
+_HELP = ("--help", "-h", "--helpfull", "--helpshort", "-help")
+
+Parser = Callable[[Sequence[str]], list[str]]
+
+
+def _fail(message: object) -> None:
+    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    sys.exit(EXIT_BAD_INPUT)
+
+
+def config_fields(config: ConfigDict, prefix: str = "--config") -> list[str]:
+    """One line `--config.a.b=value` for each field."""
+    lines: list[str] = []
+    for name, value in sorted(config.items()):
+        if isinstance(value, ConfigDict):
+            lines += config_fields(value, f"{prefix}.{name}")
+        else:
+            lines.append(f"{prefix}.{name}={value}")
+    return lines
+
+
+def _print_help(description: str, module: Any) -> None:
+    print(description.strip(), "\n\nFlags:")
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name):
+        default = "required" if flag.default is None else f"default {flag.default}"
+        print(f"  --{flag.name}: {flag.help} ({default})")
+    config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    if isinstance(config, ConfigDict):
+        print("\nConfiguration fields, with their values here; the comments in configs/ explain each:")
+        print("\n".join(f"  {line}" for line in config_fields(config)))
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parse all flags."""
+    return list(flags.FLAGS(list(argv)))
+
+
+def run(main: Callable[[], None], parser: Parser = parse) -> None:
+    """Run a program: exit code 0 when done, 2 with one line on bad input, 1 with a traceback on a failure.
+
+    Args:
+        main: the program, after its flags are parsed.
+        parser: parses the command line; raises `flags.Error` or `InputError` on what it cannot use.
+    """
+    module = sys.modules["__main__"]
+
+    def flags_parser(argv: Sequence[str]) -> list[str]:
+        wants_help = any(argument in _HELP for argument in argv)
+        try:
+            rest = parser([argument for argument in argv if argument not in _HELP])
+        except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            if not (wants_help and isinstance(error, flags.IllegalFlagValueError)):
+                _fail(error.args[0] if error.args else error)
+            rest = []
+        if wants_help:
+            _print_help(module.__doc__ or "", module)
+            sys.exit(0)
+        if len(rest) > 1:
+            _fail(f"unexpected argument {rest[1]!r}; flags begin with --, see --help")
+        return rest
+
+    def guarded(_: Sequence[str]) -> None:
+        # orbax and absl report routine work at INFO level.
+        logging.set_verbosity(logging.WARNING)
+        try:
+            main()
+        except InputError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded, flags_parser=flags_parser)
+
+
+def parse_seeds(text: Sequence[str]) -> list[int]:
+    """Seeds from a list flag.
+
+    Raises:
+        InputError: none, repeated, or not non-negative integers.
+    """
+    try:
+        seeds = [int(seed) for seed in text]
+    except ValueError as error:
+        raise InputError(f"--seeds={','.join(text)} is not a list of integers; write --seeds=0,1,2") from error
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise InputError(f"--seeds={','.join(text)} must be different non-negative integers")
+    return seeds
+
+
+def require(*names: str) -> None:
+    """Check that flags were given.
+
+    Raises:
+        InputError: one was not.
+    """
+    for name in names:
+        if flags.FLAGS[name].value is None:
+            raise InputError(f"--{name} is missing; see --help")
+
+
+def overrides(name: str = "config") -> dict[str, Any]:
+    """What the command line set of a configuration flag, by dotted name."""
+    return dict(config_flags.get_override_values(flags.FLAGS[name]))

@@ -1,0 +1,234 @@
+"""What pretrain, finetune and evaluate set up alike: task, data, agent, evaluation, progress."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from gymnasium.envs.registration import EnvSpec
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, act_seeds, create_agents
+from smac_jax.agent.terms import terms_from_mapping
+from smac_jax.data.minari_dataset import OfflineData, environment_spec, load_offline_data, open_dataset
+from smac_jax.envs.collector import Outcome
+from smac_jax.envs.make import make_vector_env
+from smac_jax.envs.tasks import Task, get_task
+from smac_jax.errors import InputError
+from smac_jax.io.logger import RunLogger
+from smac_jax.networks.mlp import ACTIVATIONS
+from smac_jax.optim import OPTIMIZERS
+from smac_jax.training.evaluation import evaluate
+from smac_jax.training.keys import stream_keys
+
+_EVALUATION_ENVS = 10
+
+Evaluator = Callable[[AgentState, int], list[list[Outcome]]]
+
+
+class Source(NamedTuple):
+    """A dataset and the task it belongs to."""
+
+    dataset_id: str
+    data: OfflineData
+    task: Task
+    env_spec: EnvSpec
+
+
+def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> Source:
+    """Open and read the dataset of a run.
+
+    Raises:
+        InputError: see `smac_jax.data.minari_dataset` and `get_task`.
+    """
+    dataset = open_dataset(dataset_id, download)
+    spec = environment_spec(dataset)
+    task = get_task(config.task, spec)
+    data = load_offline_data(dataset, task, config.terms.discount, config.reward.scale, config.reward.shift)
+    return Source(dataset_id, data, task, spec)
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check the values that several modules rely on.
+
+    Raises:
+        InputError: a value that cannot work.
+    """
+    positive = {
+        "batch_size": config.batch_size,
+        "network.critics": config.network.critics,
+        "offline.steps": config.offline.steps,
+        "online.steps": config.online.steps,
+        "online.updates_per_step": config.online.updates_per_step,
+        "eval.episodes": config.eval.episodes,
+        "log_every": config.log_every,
+        "checkpoint_every": config.checkpoint_every,
+        "temperature": config.temperature,
+        "kappa": config.kappa,
+    }
+    for name, value in positive.items():
+        if not value > 0:
+            raise InputError(f"--config.{name}={value} must be positive")
+    for name, options in (("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
+        value = config.network.activation if name == "activation" else config.optimizer.name
+        if value not in options:
+            raise InputError(f"unknown {name} {value!r}; use one of {', '.join(options)}")
+    widths = config.network.hidden_dims
+    if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise InputError(f"--config.network.hidden_dims={widths} must be positive integers, such as (256,256)")
+    if not 0 <= config.online.offline_fraction <= 1:
+        raise InputError(f"--config.online.offline_fraction={config.online.offline_fraction} must lie in [0, 1]")
+
+
+def make_terms(config: ConfigDict) -> Terms:
+    """The static description of the losses in a configuration."""
+    terms = terms_from_mapping(config.terms.to_dict())
+    assert isinstance(terms, Terms)
+    return terms
+
+
+def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int], stats: Standardizer) -> AgentState:
+    """Create the agents of all seeds for observation and action dimensions `dims`."""
+    spec = AgentSpec(
+        observation_dim=dims[0],
+        action_dim=dims[1],
+        hidden_dims=tuple(config.network.hidden_dims),
+        activation=config.network.activation,
+        actor_layer_norm=config.network.actor_layer_norm,
+        critic_layer_norm=config.network.critic_layer_norm,
+        critics=config.network.critics,
+        optimizer=config.optimizer.name,
+        actor_learning_rate=config.optimizer.actor,
+        critic_learning_rate=config.optimizer.critic,
+        denoiser_learning_rate=config.optimizer.denoiser,
+        temperature_learning_rate=config.optimizer.temperature,
+        temperature=config.temperature,
+        kappa=config.kappa,
+    )
+    return create_agents(spec, stream_keys(seeds, "init"), stats)
+
+
+def data_dims(data: OfflineData) -> tuple[int, int]:
+    """Observation and action dimension of a dataset."""
+    return int(data.batch.observations.shape[-1]), int(data.batch.actions.shape[-1])
+
+
+def make_evaluator(
+    spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: int, dims: tuple[int, int]
+) -> Evaluator:
+    """Function of state and step that evaluates every seed's deterministic policy on environments of its own.
+
+    Raises:
+        InputError: the environment cannot be made, or its spaces are not those the agent was made for.
+    """
+    env = make_vector_env(spec, task, len(seeds) * min(episodes, _EVALUATION_ENVS))
+    found = (env.single_observation_space.shape, env.single_action_space.shape)
+    if found != ((dims[0],), (dims[1],)):
+        raise InputError(
+            f"{spec.id} has observations and actions of shape {found[0]} and {found[1]}, the agent expects "
+            f"({dims[0]},) and ({dims[1]},); use the environment and package versions it was trained with"
+        )
+    act = jax.jit(act_seeds)
+
+    def run(state: AgentState, step: int) -> list[list[Outcome]]:
+        return evaluate(lambda obs: np.asarray(act(state, obs)), env, seeds, step, episodes)
+
+    return run
+
+
+def common_interval(*steps: int) -> int:
+    """Largest number of steps that divides all given intervals (zeros aside), between which the program looks up."""
+    interval = math.gcd(*steps)
+    if interval < 50 <= max(steps) // 10:
+        logging.warning(
+            "intervals %s have only %d in common; multiples of a larger number run faster", steps, interval
+        )
+    return interval
+
+
+@contextmanager
+def progress_bar(total: int, initial: int, unit: str, title: str) -> Iterator[tqdm]:
+    """Progress with rate and remaining time; rare lines where the output is not a terminal."""
+    interval = 0.5 if sys.stderr.isatty() else 10.0
+    with tqdm(
+        total=total,
+        initial=initial,
+        unit=f" {unit}",
+        desc=title,
+        mininterval=interval,
+        dynamic_ncols=True,
+        smoothing=0.05,
+    ) as bar:
+        yield bar
+
+
+class Stopwatch:
+    """Seconds spent in named activities, and since the run began, earlier processes included."""
+
+    def __init__(self, spent: Mapping[str, float] | None = None):
+        self.spent = dict(spent or {})
+        self._began = time.perf_counter() - self.spent.get("wall", 0.0)
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._began
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time of a block to an activity."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - start
+
+    def record(self) -> dict[str, float]:
+        """All activities, for the checkpoint."""
+        return {**self.spent, "wall": self.wall}
+
+    def rate(self, count: int, name: str) -> float:
+        """`count` per second of an activity."""
+        return count / self.spent[name] if self.spent.get(name) else float("nan")
+
+
+def describe(results: Sequence[Sequence[Outcome]]) -> str:
+    """Scores and returns of an evaluation, for the progress bar."""
+    scores = " ".join(f"{np.mean([outcome.score for outcome in row]):.3f}" for row in results)
+    returns = " ".join(f"{np.mean([outcome.episode_return for outcome in row]):.0f}" for row in results)
+    return f"score {scores} (return {returns})"
+
+
+def stored_config(run: Mapping[str, Any]) -> ConfigDict:
+    """The configuration in a run's record; JSON's lists are tuples again."""
+    stored = dict(run["config"])
+    stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
+    return ConfigDict(stored)
+
+
+def log_infos(logger: RunLogger, step: int, infos: Sequence[Mapping[str, jax.Array]]) -> None:
+    """Write the mean of infos, each leaf (S,), after checking it; nothing where there are none.
+
+    Raises:
+        FloatingPointError: names the first quantity that is no number any more.
+    """
+    if not infos:
+        return
+    host = jax.device_get(infos)
+    means = {}
+    for name in host[0]:
+        values = np.stack([info[name] for info in host])
+        # NaN stands for a delayed update that was skipped; a quantity is broken only where nothing else is left.
+        kept = ~np.all(np.isnan(values), axis=1)
+        means[name] = values[kept].mean(axis=0) if kept.any() else np.full(values.shape[1], np.nan)
+        if not np.all(np.isfinite(means[name])):
+            raise FloatingPointError(
+                f"{name} is {means[name]} (by seed) at step {step}: training diverged; lower the learning rates"
+            )
+    logger.train(step, means)

@@ -1,0 +1,1 @@
+"""Data: Minari datasets, their validation, the replay buffer, and recipes that build datasets."""

@@ -1,0 +1,200 @@
+"""Minari datasets as one batch of transitions on the device."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import jax.numpy as jnp
+import minari
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from minari.storage.local import list_local_datasets
+
+from smac_jax.agent.state import Standardizer
+from smac_jax.data.episode import Episode, flat_space, flatten_observation
+from smac_jax.envs.tasks import Task
+from smac_jax.errors import InputError
+from smac_jax.types import Batch
+
+_BOUND_TOLERANCE = 1e-4
+_MIN_STD = 1e-3
+
+
+class OfflineData(NamedTuple):
+    """A dataset ready for training.
+
+    Attributes:
+        batch: all N transitions on the device, rewards scaled and shifted.
+        standardizer: of observations, from all N observations.
+        episodes: number of episodes.
+        content_hash: SHA-256 of the recorded arrays before any relabelling.
+    """
+
+    batch: Batch
+    standardizer: Standardizer
+    episodes: int
+    content_hash: str
+
+
+def open_dataset(dataset_id: str, download: bool = False) -> minari.MinariDataset:
+    """Open a local Minari dataset, or download it on request.
+
+    Raises:
+        InputError: the dataset is not there, cannot be read, or names no environment.
+    """
+    try:
+        dataset = minari.load_dataset(dataset_id, download=download)
+    except Exception as error:
+        local = ", ".join(list_local_datasets()) or "none"
+        remedy = "check the id and the network" if download else "pass --download, or set MINARI_DATASETS_PATH"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"cannot open the dataset {dataset_id!r} ({reason}); {remedy} (local: {local})"
+        ) from error
+    if dataset.spec.env_spec is None:
+        raise InputError(f"{dataset_id} names no environment; record it with minari's DataCollector")
+    return dataset
+
+
+def environment_spec(dataset: minari.MinariDataset) -> EnvSpec:
+    """The environment's specification as recorded."""
+    spec = dataset.spec.env_spec
+    assert spec is not None, "open_dataset admits no dataset without one"
+    return spec
+
+
+def _check_array(name: str, values: np.ndarray, where: str) -> None:
+    if values.dtype == object or not np.issubdtype(values.dtype, np.number):
+        raise InputError(f"{where} has {name} of type {values.dtype}; numbers are needed, re-record it")
+    if not np.all(np.isfinite(values)):
+        raise InputError(f"{where} has NaN or infinite {name}; remove the episode or re-record it")
+
+
+def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: int, where: str) -> Episode:
+    """Flatten one recorded episode and check everything the learner relies on."""
+    try:
+        observations = flatten_observation(data.observations, task.observation_keys)
+        actions = np.asarray(data.actions)
+        rewards, flags = np.asarray(data.rewards), (data.terminations, data.truncations)
+        terminations, truncations = (np.asarray(flag, dtype=bool) for flag in flags)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} has observations or flags that cannot be read ({error})") from error
+    steps = len(rewards)
+    if steps == 0:
+        raise InputError(f"{where} is empty; filter it out with MinariDataset.filter_episodes")
+    expected = {
+        "observations": (observations, (steps + 1, observation_dim)),
+        "actions": (actions, (steps, *box.shape)),
+        "rewards": (rewards, (steps,)),
+        "terminations": (terminations, (steps,)),
+        "truncations": (truncations, (steps,)),
+    }
+    for name, (values, shape) in expected.items():
+        if values.shape != shape:
+            raise InputError(f"{where} has {name} of shape {values.shape} instead of {shape}; re-record it")
+    for name, values in (("observations", observations), ("actions", actions), ("rewards", rewards)):
+        _check_array(name, values, where)
+    excess = np.maximum(box.low - actions, actions - box.high) / (box.high - box.low)
+    if excess.max() > _BOUND_TOLERANCE:
+        raise InputError(
+            f"{where} has actions outside the action space (by {excess.max():.2g} of its width); clip them to "
+            f"[{box.low.min():g}, {box.high.max():g}] when recording"
+        )
+    return Episode(observations, actions, rewards, terminations, truncations, data.infos or {})
+
+
+def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
+    """Read, flatten and validate every episode, as recorded.
+
+    Raises:
+        InputError: a field is missing, empty, of the wrong type or shape, not finite, or out of bounds.
+    """
+    name = dataset.spec.dataset_id
+    box = dataset.spec.action_space
+    if not isinstance(box, gym.spaces.Box) or not box.is_bounded() or len(box.shape) != 1:
+        raise InputError(f"{name} has the action space {box}; a bounded Box of rank 1 is needed")
+    try:
+        observation_dim = flat_space(dataset.spec.observation_space, task.observation_keys).shape[0]
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{name} has observations that the task {task.name} cannot read ({error})") from error
+    if dataset.total_episodes == 0:
+        raise InputError(f"{name} has no episodes; record some, or check the id")
+    episodes: list[Episode] = []
+    try:
+        for index, data in enumerate(dataset.iterate_episodes()):
+            where = f"{name} episode {index}"
+            episodes.append(_read_episode(data, task, box, observation_dim, where))
+    except KeyError as error:
+        raise InputError(f"{name} episode {len(episodes)} lacks the field {error}; re-record it") from error
+    return episodes
+
+
+def hash_episodes(episodes: list[Episode]) -> str:
+    """SHA-256 over observations, actions, rewards and flags of all episodes, in order."""
+    digest = hashlib.sha256()
+    for episode in episodes:
+        for values in episode[:5]:
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def monte_carlo_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
+    """Discounted return (T,) from each step to the end of the recorded episode."""
+    returns = np.empty(len(rewards), dtype=np.float64)
+    running = 0.0
+    for index in range(len(rewards) - 1, -1, -1):
+        running = rewards[index] + discount * running
+        returns[index] = running
+    return returns
+
+
+def make_standardizer(observations: np.ndarray) -> Standardizer:
+    """Standardiser of observations (N, O); a dimension that hardly varies is centred but not scaled."""
+    std = observations.std(axis=0, dtype=np.float64)
+    std[std < _MIN_STD] = 1.0
+    mean = observations.mean(axis=0, dtype=np.float64)
+    return Standardizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+
+def load_offline_data(
+    dataset: minari.MinariDataset, task: Task, discount: float, reward_scale: float, reward_shift: float
+) -> OfflineData:
+    """Turn a dataset into transitions on the device.
+
+    Args:
+        dataset: opened by `open_dataset`.
+        task: family of the dataset's environment; relabels rewards and terminations.
+        discount: gamma of the Monte-Carlo returns.
+        reward_scale: learner's reward = scale * reward + shift.
+        reward_shift: see `reward_scale`.
+
+    Returns:
+        Transitions and what goes with them. Time-outs are not terminal: their mask stays 1.
+
+    Raises:
+        InputError: see `read_episodes` and the task's relabelling.
+    """
+    recorded = read_episodes(dataset, task)
+    spec, box = environment_spec(dataset), dataset.spec.action_space
+    assert isinstance(box, gym.spaces.Box)
+    columns: list[list[np.ndarray]] = [[] for _ in Batch._fields]
+    for episode in (task.relabel(episode, spec) for episode in recorded):
+        rewards = reward_scale * episode.rewards + reward_shift
+        actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
+        values = Batch(
+            observations=episode.observations[:-1],
+            actions=np.clip(actions, -1.0, 1.0),
+            rewards=rewards,
+            masks=1.0 - episode.terminations,
+            next_observations=episode.observations[1:],
+            mc_returns=monte_carlo_returns(rewards, discount),
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    arrays = Batch(*(np.concatenate(column).astype(np.float32) for column in columns))
+    return OfflineData(
+        batch=Batch(*map(jnp.asarray, arrays)),
+        standardizer=make_standardizer(arrays.observations),
+        episodes=len(recorded),
+        content_hash=hash_episodes(recorded),
+    )

@@ -1,0 +1,1 @@
+"""Environments: the task table, wrappers, and what turns a recorded specification into a live environment."""

@@ -1,0 +1,142 @@
+"""The task table: everything that tells one family of tasks from another, as data.
+
+Training, evaluation and reports read it; nothing else in the library knows a task by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from smac_jax.data.episode import Episode
+from smac_jax.envs import conventions
+from smac_jax.errors import InputError
+
+ScoreRule = Literal["success", "completions", "normalized_return"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A family of tasks.
+
+    Attributes:
+        name: as in `configs/ALGO.py:TASK`.
+        env_prefixes: beginnings of the gymnasium ids that belong to the family.
+        score: `success` is whether the episode ever succeeded, `completions` the share of target tasks completed,
+            `normalized_return` D4RL's (return - random) / (expert - random).
+        observation_keys: order in which Dict observations are concatenated.
+        horizons: time limit by beginning of the gymnasium id; where absent, the recorded specification's own.
+        env_kwargs: arguments that replace those of the recorded specification.
+        wrappers: around the live environment, innermost first.
+        relabel: recorded episode to the convention of the live, wrapped environment.
+        reward_scale: learner's reward = scale * reward + shift.
+        reward_shift: see `reward_scale`.
+    """
+
+    name: str
+    env_prefixes: tuple[str, ...]
+    score: ScoreRule
+    observation_keys: tuple[str, ...] = ()
+    horizons: Mapping[str, int] = field(default_factory=dict)
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[Callable[[gym.Env], gym.Env], ...] = ()
+    relabel: Callable[[Episode, EnvSpec], Episode] = conventions.keep_native
+    reward_scale: float = 1.0
+    reward_shift: float = 0.0
+
+    def horizon(self, spec: EnvSpec) -> int:
+        """Time limit of an episode.
+
+        Raises:
+            InputError: neither the table nor the specification has one.
+        """
+        for prefix, steps in self.horizons.items():
+            if spec.id.startswith(prefix):
+                return steps
+        if spec.max_episode_steps is None:
+            raise InputError(f"{spec.id} has no time limit; record the dataset with max_episode_steps set")
+        return spec.max_episode_steps
+
+
+TASKS: Mapping[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="kitchen",
+            env_prefixes=("FrankaKitchen",),
+            score="completions",
+            # The targets are constant within a dataset, so robot and object state say everything.
+            observation_keys=("observation",),
+            horizons={"FrankaKitchen": 280},
+            env_kwargs={"terminate_on_tasks_completed": True, "remove_task_when_completed": True},
+            relabel=conventions.newly_completed,
+        ),
+        Task(
+            name="adroit_binary",
+            env_prefixes=("AdroitHand",),
+            score="success",
+            horizons={"AdroitHandPen": 100, "AdroitHand": 200},
+            wrappers=(conventions.SuccessMinusOne,),
+            relabel=conventions.success_minus_one,
+            # Cal-QL and RLPD: rewards of -5 before and +5 at success.
+            reward_scale=10.0,
+            reward_shift=5.0,
+        ),
+        Task(
+            name="locomotion",
+            env_prefixes=("HalfCheetah", "Hopper", "Walker2d", "Ant-", "Humanoid", "Swimmer"),
+            score="normalized_return",
+        ),
+        Task(
+            name="antmaze",
+            env_prefixes=("AntMaze",),
+            score="success",
+            # The body's position comes first, as in D4RL, and the goal last.
+            observation_keys=("achieved_goal", "observation", "desired_goal"),
+            reward_scale=10.0,
+            reward_shift=-5.0,
+        ),
+        Task(
+            name="pointmaze",
+            env_prefixes=("PointMaze",),
+            score="success",
+            # `observation` already begins with the position.
+            observation_keys=("observation", "desired_goal"),
+            reward_shift=-1.0,
+        ),
+    )
+}
+
+REFERENCE_RETURNS: Mapping[str, tuple[float, float]] = {
+    "HalfCheetah": (-280.178953, 12135.0),
+    "Hopper": (-20.272305, 3234.3),
+    "Walker2d": (1.629008, 4592.3),
+    "Ant-": (-325.6, 3879.7),
+}
+"""Random and expert return by beginning of the gymnasium id (D4RL, Fu et al., 2020, arXiv 2004.07219)."""
+
+
+def get_task(name: str, spec: EnvSpec) -> Task:
+    """Look a task up and check that an environment belongs to it.
+
+    Raises:
+        InputError: unknown name, or an environment of another family.
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}; use one of {', '.join(TASKS)}")
+    task = TASKS[name]
+    if not spec.id.startswith(task.env_prefixes):
+        fitting = [other.name for other in TASKS.values() if spec.id.startswith(other.env_prefixes)]
+        remedy = f"use the task {fitting[0]}" if fitting else f"{name} covers {', '.join(task.env_prefixes)}"
+        raise InputError(f"the dataset was recorded in {spec.id}, which is not a task of {name}; {remedy}")
+    return task
+
+
+def normalized_score(episode_return: float, env_id: str) -> float:
+    """D4RL's normalised return divided by 100; the raw return where no reference is known."""
+    for prefix, (random_return, expert_return) in REFERENCE_RETURNS.items():
+        if env_id.startswith(prefix):
+            return (episode_return - random_return) / (expert_return - random_return)
+    return episode_return

@@ -1,0 +1,1 @@
+"""Files of a run: configuration, records, checkpoints and the working directory that holds them."""

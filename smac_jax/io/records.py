@@ -1,0 +1,66 @@
+"""CSV records that are appended row by row, and taken back to a step when a run resumes."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+METRICS_FIELDS = (
+    "phase",
+    "step",
+    "seed",
+    "score",
+    "return",
+    "success",
+    "length",
+    "episodes",
+    "wall_time",
+)
+EPISODE_FIELDS = ("phase", "step", "seed", "episode", "score", "return", "success", "length")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of a CSV file; none if it does not exist."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[str] | None = None) -> None:
+    """Append rows, with a header where the file is new, and flush them to the disk's cache.
+
+    Args:
+        path: CSV file.
+        rows: each with the same names.
+        fields: order of columns; by default that of the first row.
+    """
+    rows = list(rows)
+    if not rows:
+        return
+    new = not path.exists() or path.stat().st_size == 0
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(fields or rows[0]), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def rewind(path: Path, step: int) -> None:
+    """Drop the rows after `step`, and a last row that was cut off while it was written.
+
+    Rows may be ahead of the checkpoint that a run resumes from; the resumed run writes them again.
+    """
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        lines = file.read().splitlines(keepends=True)
+    if not lines or not lines[0].endswith("\n"):
+        path.unlink()
+        return
+    column = lines[0].strip().split(",").index("step")
+    kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join([lines[0], *kept]))
+    os.replace(temporary, path)

@@ -1,0 +1,133 @@
+"""The working directory of a run: one directory, one run."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from smac_jax.errors import InputError
+from smac_jax.version import __version__
+
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "gymnasium",
+    "gymnasium-robotics",
+    "mujoco",
+    "minari",
+)
+CONFIG_FILE = "config.json"
+SUMMARY_FILE = "summary.json"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is either whole or not there; NaN becomes null."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(json.dumps(_without_nan(content), indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"{path} is missing; give the working directory of a run that was started here"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); start the run again in a new --workdir") from error
+    return dict(content)
+
+
+def _git_commit() -> str | None:
+    """Commit of the source tree, marked `-dirty` with local changes; None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, device and command line of this process."""
+    versions = {"smac-jax": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "git_commit": _git_commit(),
+        "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind}",
+        "command_line": sys.argv,
+    }
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = sorted(old.keys() | new.keys())
+        found = (_differences(old.get(key), new.get(key), f"{name}.{key}" if name else key) for key in names)
+        return [line for lines in found for line in lines]
+    return [] if old == new else [f"{name}: {old} there, {new} now"]
+
+
+def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
+    """Make a directory this run's own, or recognise it as this run's.
+
+    Args:
+        workdir: made if missing.
+        run: everything that makes the run what it is: program, resolved configuration, dataset, seeds.
+
+    Returns:
+        Whether the run was begun here before.
+
+    Raises:
+        InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
+    """
+    config = workdir / CONFIG_FILE
+    run = json.loads(json.dumps(_without_nan(run)))
+    if config.exists():
+        differences = _differences(read_json(config).get("run"), run)
+        if differences:
+            shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
+            raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
+        return True
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir} is a file; choose another --workdir")
+    taken = [name for name in ("metrics.csv", SUMMARY_FILE, "checkpoints") if (workdir / name).exists()]
+    if taken:
+        raise InputError(f"{workdir} holds {taken[0]} of an unknown run; choose another --workdir")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
+    write_json(config, {"run": run, **provenance()})
+    return False

@@ -1,0 +1,54 @@
+"""Online training: one update of all seeds from replay and offline data."""
+
+from collections.abc import Callable
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+
+from smac_jax.agent import AgentState, Terms, step_seeds
+from smac_jax.data.replay import Replay, insert, sample_replay
+from smac_jax.training.keys import fold_seeds
+from smac_jax.training.offline import mean_info, sample_batch
+from smac_jax.types import Batch, Info
+
+OnlineUpdates = Callable[[AgentState, Replay, jax.Array, Batch], tuple[AgentState, Info]]
+
+insert_transitions = jax.jit(insert, donate_argnums=0)
+"""`data.replay.insert`, in place."""
+
+
+def make_online_updates(
+    terms: Terms, batch_size: int, offline_fraction: float, updates_per_step: int
+) -> OnlineUpdates:
+    """Make the function that runs the updates of one environment step for all seeds.
+
+    Args:
+        terms: static description of the losses.
+        batch_size: B.
+        offline_fraction: share of each batch drawn from the offline dataset, the rest from replay.
+        updates_per_step: update-to-data ratio; each update draws a batch of its own.
+
+    Returns:
+        A jitted function of state, replay, (S,) keys and the offline dataset that returns the next state and the
+        mean info, each leaf (S,). The state is donated.
+    """
+    offline_size = round(offline_fraction * batch_size)
+
+    def run(state: AgentState, replay: Replay, keys: jax.Array, data: Batch) -> tuple[AgentState, Info]:
+        def body(state: AgentState, _: None) -> tuple[AgentState, Info]:
+            offline_keys, replay_keys, step_keys = jax.vmap(
+                lambda key: jax.random.split(key, 3), out_axes=1
+            )(fold_seeds(keys, state.step))
+            batches = sample_replay(replay, replay_keys, batch_size - offline_size)
+            if offline_size > 0:
+                offline = jax.vmap(lambda key: sample_batch(data, key, offline_size))(offline_keys)
+                batches = jax.tree.map(
+                    lambda *parts: jnp.concatenate(parts, axis=1), offline, batches
+                )
+            return step_seeds(state, batches, step_keys, terms)
+
+        state, infos = jax.lax.scan(body, state, None, length=updates_per_step)
+        return state, mean_info(infos)
+
+    return cast(OnlineUpdates, jax.jit(run, donate_argnums=0))
