@@ -16,9 +16,7 @@ def split_name(name: str) -> tuple[str, bool]:
     """
     task, _, preset = name.partition("-")
     if task not in TASKS or preset not in ("", SMALL):
-        raise InputError(
-            f"unknown task {name!r}; use one of {', '.join(TASKS)}, optionally followed by -{SMALL}"
-        )
+        raise InputError(f"unknown task {name!r}; use one of {', '.join(TASKS)}, optionally followed by -{SMALL}")
     return task, preset == SMALL
 
 

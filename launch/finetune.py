@@ -9,7 +9,7 @@ are set by --config.a.b=value. The same command again goes on where it stopped.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
 from smac_jax.io.workdir import CONFIG_FILE, SUMMARY_FILE, claim, read_json
+from smac_jax.report.collect import OFFLINE_METRICS
 from smac_jax.training.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.training.online import insert_transitions, make_online_updates
 from smac_jax.types import Batch
@@ -36,7 +37,7 @@ _ALGORITHM = flags.DEFINE_enum("algorithm", "sac", list(online_methods.ALGORITHM
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is not local.")
 
-OFFLINE_METRICS = "offline_metrics.csv"
+
 # What the checkpoint has settled: its arrays would not fit, or not mean the same, under other values.
 _SETTLED = (
     "algorithm",
@@ -71,9 +72,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         InputError: the checkpoint cannot be read, or an override of something it has settled.
     """
     flags.FLAGS(list(argv), known_only=True)
-    if _CHECKPOINT.value is None:
-        raise InputError("--checkpoint is missing; give the directory of a pretrain run")
-    config = session.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
+    config = session.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
     config_flags.DEFINE_config_dict("config", online_methods.apply(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
     for name in program.overrides():
@@ -85,14 +84,16 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def to_batch(transitions: Transitions, config: ConfigDict) -> Batch:
     """Transitions as the learner sees them: reward scaled and shifted, no known return, time-outs not terminal."""
     rewards = config.reward.scale * transitions.rewards + config.reward.shift
-    return Batch(
-        observations=np.asarray(transitions.observations, np.float32),
-        actions=np.asarray(transitions.actions, np.float32),
-        rewards=np.asarray(rewards, np.float32),
-        masks=np.asarray(1.0 - transitions.terminations, np.float32),
-        next_observations=np.asarray(transitions.next_observations, np.float32),
-        mc_returns=np.full(len(rewards), -np.inf, np.float32),
-    )
+    columns = {
+        "observations": transitions.observations,
+        "actions": transitions.actions,
+        "rewards": rewards,
+        "masks": 1.0 - transitions.terminations,
+        "next_observations": transitions.next_observations,
+        "mc_returns": np.full(len(rewards), -np.inf),
+    }
+    # Left on the host: the jitted insertion moves them to the device faster than one call an array.
+    return Batch(**{name: cast(jax.Array, np.asarray(column, np.float32)) for name, column in columns.items()})
 
 
 def finetune(
@@ -192,8 +193,8 @@ def finetune(
 
 def main() -> None:
     """Entry point."""
-    program.require("checkpoint", "workdir")
-    config, checkpoint = flags.FLAGS["config"].value, Path(_CHECKPOINT.value)
+    config, checkpoint = flags.FLAGS["config"].value, Path(program.required(_CHECKPOINT))
+    workdir = Path(program.required(_WORKDIR))
     pretrained = pretrained_run(checkpoint)
     source = session.load_source(pretrained["dataset"], config, _DOWNLOAD.value)
     if source.data.content_hash != pretrained["dataset_sha256"]:
@@ -201,7 +202,7 @@ def main() -> None:
             f"{pretrained['dataset']} is not the dataset that {checkpoint} was trained on (its content differs); "
             "point MINARI_DATASETS_PATH at the original, or pretrain again"
         )
-    finetune(config, pretrained, checkpoint, source, Path(_WORKDIR.value))
+    finetune(config, pretrained, checkpoint, source, workdir)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from launch import program, session
 from launch.summary import write_offline_summary
+from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim
@@ -88,9 +89,12 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
 
 def main() -> None:
     """Entry point."""
-    program.require("config", "dataset", "workdir")
-    source = session.load_source(_DATASET.value, _CONFIG.value, _DOWNLOAD.value)
-    pretrain(_CONFIG.value, source, Path(_WORKDIR.value), program.parse_seeds(_SEEDS.value))
+    if _CONFIG.value is None:
+        raise InputError("--config is missing; give configs/ALGO.py:TASK, such as configs/smac.py:locomotion")
+    dataset, workdir = program.required(_DATASET), Path(program.required(_WORKDIR))
+    seeds = program.parse_seeds(_SEEDS.value)
+    source = session.load_source(dataset, _CONFIG.value, _DOWNLOAD.value)
+    pretrain(_CONFIG.value, source, workdir, seeds)
 
 
 if __name__ == "__main__":

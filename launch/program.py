@@ -100,15 +100,15 @@ def parse_seeds(text: Sequence[str]) -> list[int]:
     return seeds
 
 
-def require(*names: str) -> None:
-    """Check that flags were given.
+def required(flag: flags.FlagHolder[str | None]) -> str:
+    """Value of a flag that has no default.
 
     Raises:
-        InputError: one was not.
+        InputError: it was not given.
     """
-    for name in names:
-        if flags.FLAGS[name].value is None:
-            raise InputError(f"--{name} is missing; see --help")
+    if flag.value is None:
+        raise InputError(f"--{flag.name} is missing; see --help")
+    return flag.value
 
 
 def overrides(name: str = "config") -> dict[str, Any]:

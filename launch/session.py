@@ -119,9 +119,7 @@ def data_dims(data: OfflineData) -> tuple[int, int]:
     return int(data.batch.observations.shape[-1]), int(data.batch.actions.shape[-1])
 
 
-def make_evaluator(
-    spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: int, dims: tuple[int, int]
-) -> Evaluator:
+def make_evaluator(spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: int, dims: tuple[int, int]) -> Evaluator:
     """Function of state and step that evaluates every seed's deterministic policy on environments of its own.
 
     Raises:
@@ -146,9 +144,7 @@ def common_interval(*steps: int) -> int:
     """Largest number of steps that divides all given intervals (zeros aside), between which the program looks up."""
     interval = math.gcd(*steps)
     if interval < 50 <= max(steps) // 10:
-        logging.warning(
-            "intervals %s have only %d in common; multiples of a larger number run faster", steps, interval
-        )
+        logging.warning("intervals %s have only %d in common; multiples of a larger number run faster", steps, interval)
     return interval
 
 

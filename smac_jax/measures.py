@@ -23,9 +23,7 @@ def drop(scores: Sequence[float]) -> float:
     return float(max(0.0, values[0] - np.min((values[:-1] + values[1:]) / 2)))
 
 
-def drop_noise(
-    initial_episodes: Sequence[float], evaluations: int, resamples: int = 2000, seed: int = 0
-) -> float:
+def drop_noise(initial_episodes: Sequence[float], evaluations: int, resamples: int = 2000, seed: int = 0) -> float:
     """The drop that a policy which does not change would show on the same schedule.
 
     Each evaluation is imitated by a resample, with replacement, of the episodes at step 0; the result is the mean of

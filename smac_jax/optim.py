@@ -25,17 +25,13 @@ def muon_dimension_numbers(params: Params) -> Params:
     Stated explicitly because Muon's own rule (matrices are the leaves of rank 2) picks the (E, d) biases of an
     ensemble and misses its (E, in, out) kernels.
     """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: _KERNEL_AXES if is_hidden_kernel(path) else None, params
-    )
+    return jax.tree_util.tree_map_with_path(lambda path, _: _KERNEL_AXES if is_hidden_kernel(path) else None, params)
 
 
 def _muon(learning_rate: float) -> optax.GradientTransformation:
     # consistent_rms = 0.2 gives updates of Adam's size, so that one learning rate serves both
     # (Liu et al., 2025, arXiv 2502.16982).
-    return contrib.muon(
-        learning_rate, consistent_rms=0.2, muon_weight_dimension_numbers=muon_dimension_numbers
-    )
+    return contrib.muon(learning_rate, consistent_rms=0.2, muon_weight_dimension_numbers=muon_dimension_numbers)
 
 
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {"adam": optax.adam, "muon": _muon}

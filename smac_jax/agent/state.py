@@ -30,8 +30,7 @@ class Standardizer(NamedTuple):
         return (observations - self.mean) / self.std
 
 
-@flax.struct.dataclass
-class AgentState:
+class AgentState(flax.struct.PyTreeNode):
     """Everything that learns, and what it needs to act.
 
     Attributes:
@@ -130,9 +129,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(
-            actor.apply, actor.init(actor_key, observations), make_optimizer(spec.actor_learning_rate)
-        ),
+        actor=_train_state(actor.apply, actor.init(actor_key, observations), make_optimizer(spec.actor_learning_rate)),
         critic=_train_state(critic.apply, critic_params, make_optimizer(spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),

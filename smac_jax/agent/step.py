@@ -10,9 +10,7 @@ from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch, Info
 
 
-def _update_policy(
-    state: AgentState, batch: Batch, key: jax.Array, terms: Terms
-) -> tuple[AgentState, Info]:
+def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """Actor, temperature and target critic: the part that `policy_delay` delays."""
     info: Info = {}
     if terms.trains_actor:
@@ -72,6 +70,6 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
 def step_seeds(state: AgentState, batch: Batch, keys: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """`step` mapped over a leading seed axis S of state, batch and keys; the step counter stays a scalar."""
     axes = seed_axes(state)
-    return jax.vmap(
-        lambda state, batch, key: step(state, batch, key, terms), in_axes=(axes, 0, 0), out_axes=(axes, 0)
-    )(state, batch, keys)
+    return jax.vmap(lambda state, batch, key: step(state, batch, key, terms), in_axes=(axes, 0, 0), out_axes=(axes, 0))(
+        state, batch, keys
+    )

@@ -157,7 +157,9 @@ class Terms:
 def _term_class(annotation: Any) -> type | None:
     """The dataclass in an annotation `X | None`, if there is one."""
     if isinstance(annotation, types.UnionType):
-        return next((arg for arg in typing.get_args(annotation) if dataclasses.is_dataclass(arg)), None)
+        for argument in typing.get_args(annotation):
+            if isinstance(argument, type) and dataclasses.is_dataclass(argument):
+                return argument
     return None
 
 
@@ -203,17 +205,13 @@ def smac(**changes: Any) -> Terms:
 
 def sac(**changes: Any) -> Terms:
     """Soft Actor-Critic (arXiv 1812.05905)."""
-    return dataclasses.replace(
-        Terms(td=TDTerm(), sac_actor=SACActorTerm(), temperature=TemperatureTerm()), **changes
-    )
+    return dataclasses.replace(Terms(td=TDTerm(), sac_actor=SACActorTerm(), temperature=TemperatureTerm()), **changes)
 
 
 def td3(**changes: Any) -> Terms:
     """TD3 (arXiv 1802.09477)."""
     return dataclasses.replace(
-        Terms(
-            td=TDTerm(next_action="mode", smoothing=0.2, soft=False), td3_actor=TD3ActorTerm(), policy_delay=2
-        ),
+        Terms(td=TDTerm(next_action="mode", smoothing=0.2, soft=False), td3_actor=TD3ActorTerm(), policy_delay=2),
         **changes,
     )
 

@@ -3,6 +3,8 @@
 All of them see observations that are already standardised.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -10,9 +12,17 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, positive_scalar
-from smac_jax.agent.terms import ScorePenaltyTerm, TDTerm, Terms
+from smac_jax.agent.terms import TDTerm, Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
+
+
+class Points(NamedTuple):
+    """Where the score-matching penalty is taken: noised actions and scores (B, A), weights 1 - abar (B,)."""
+
+    actions: jax.Array
+    scores: jax.Array
+    weights: jax.Array
 
 
 def update_denoiser(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
@@ -44,9 +54,7 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
         log_probs = tanh_normal.log_prob(mean, log_std, actions)
     if term.smoothing > 0:
         actions = losses.smooth_actions(actions, smoothing_key, term.smoothing, term.smoothing_clip)
-    values = losses.ensemble_values(
-        state.critic.apply_fn, state.target_critic, batch.next_observations, actions
-    )
+    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.next_observations, actions)
     return losses.td_target(
         batch.rewards,
         batch.masks,
@@ -57,61 +65,50 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     )
 
 
-def _penalty_points(
-    state: AgentState, batch: Batch, key: jax.Array, term: ScorePenaltyTerm, terms: Terms
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Noised actions (B, A), the dataset's score there (B, A), and weights 1 - abar (B,)."""
+def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, policy_fraction: float, terms: Terms) -> Points:
+    """Points of the score-matching penalty, at every noise level."""
     level_key, noise_key, action_key = jax.random.split(key, 3)
     actions = batch.actions
-    policy_points = round(term.policy_fraction * actions.shape[0])
+    policy_points = round(policy_fraction * actions.shape[0])
     if policy_points > 0:
-        distribution = state.actor.apply_fn(state.actor.params, batch.observations[:policy_points])
-        policy_actions, _ = tanh_normal.sample_and_log_prob(*distribution, action_key)
+        mean, log_std = state.actor.apply_fn(state.actor.params, batch.observations[:policy_points])
+        policy_actions, _ = tanh_normal.sample_and_log_prob(mean, log_std, action_key)
         actions = jnp.concatenate([policy_actions, actions[policy_points:]])
     log_snr = losses.sample_log_snr(level_key, actions.shape[0], terms.min_log_snr, terms.max_log_snr)
     noise = jax.random.normal(noise_key, actions.shape, actions.dtype)
-    points = losses.add_noise(actions, noise, log_snr)
-    predicted = state.denoiser.apply_fn(state.denoiser.params, points, batch.observations, log_snr)
-    return points, losses.noise_to_score(predicted, log_snr), jax.nn.sigmoid(-log_snr)
+    noised = losses.add_noise(actions, noise, log_snr)
+    predicted = state.denoiser.apply_fn(state.denoiser.params, noised, batch.observations, log_snr)
+    return Points(noised, losses.noise_to_score(predicted, log_snr), jax.nn.sigmoid(-log_snr))
 
 
-def update_critic(
-    state: AgentState, batch: Batch, key: jax.Array, terms: Terms
-) -> tuple[TrainState, TrainState, Info]:
+def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, TrainState, Info]:
     """Move the critic along all its terms, and kappa where it is learned; returns both and info."""
     td_key, penalty_key = jax.random.split(key)
-    td, penalty = terms.td, terms.score_penalty
+    apply_fn, td, penalty = state.critic.apply_fn, terms.td, terms.score_penalty
     targets = _td_targets(state, batch, td_key, td, terms.discount) if td else None
-    points = _penalty_points(state, batch, penalty_key, penalty, terms) if penalty else None
+    points = _penalty_points(state, batch, penalty_key, penalty.policy_fraction, terms) if penalty else None
 
     def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
-        loss, info = jnp.zeros(()), {}
-        if td:
-            td_loss, td_info = losses.td_error(
-                state.critic.apply_fn, critic_params, batch.observations, batch.actions, targets
+        loss = jnp.zeros(())
+        info: Info = {}
+        if td and targets is not None:
+            part, part_info = losses.td_error(apply_fn, critic_params, batch.observations, batch.actions, targets)
+            loss, info = loss + td.weight * part, info | part_info
+        if penalty and points is not None:
+            tied = penalty.kappa == "temperature"
+            kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
+            part, part_info = losses.score_matching_penalty(
+                apply_fn, critic_params, batch.observations, points.actions, points.scores, points.weights, kappa
             )
-            loss, info = loss + td.weight * td_loss, info | td_info
-        if penalty:
-            if penalty.kappa == "temperature":
-                kappa = positive_scalar(state.temperature)
-            else:
-                kappa = jnp.exp(kappa_params["log"])
-            penalty_loss, penalty_info = losses.score_matching_penalty(
-                state.critic.apply_fn, critic_params, batch.observations, *points, kappa
-            )
-            loss, info = loss + penalty.weight * penalty_loss, info | penalty_info | {"kappa": kappa}
+            loss, info = loss + penalty.weight * part, info | part_info | {"kappa": kappa}
         return loss, info
 
+    gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)
+    info["critic_gradient_norm"] = optax.global_norm(gradients[0])
+    kappa = state.kappa
     if penalty and penalty.kappa == "learned":
-        gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(
-            state.critic.params, state.kappa.params
-        )
-        critic_gradients, kappa = gradients[0], state.kappa.apply_gradients(grads=gradients[1])
-    else:
-        critic_gradients, info = jax.grad(loss_fn, has_aux=True)(state.critic.params, state.kappa.params)
-        kappa = state.kappa
-    info["critic_gradient_norm"] = optax.global_norm(critic_gradients)
-    return state.critic.apply_gradients(grads=critic_gradients), kappa, info
+        kappa = kappa.apply_gradients(grads=gradients[1])
+    return state.critic.apply_gradients(grads=gradients[0]), kappa, info
 
 
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
@@ -171,9 +168,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     return state.actor.apply_gradients(grads=gradients), info
 
 
-def update_temperature(
-    state: AgentState, entropy: jax.Array, target_entropy: float
-) -> tuple[TrainState, Info]:
+def update_temperature(state: AgentState, entropy: jax.Array, target_entropy: float) -> tuple[TrainState, Info]:
     """Move the temperature towards the one that holds the policy's entropy at its target (nats)."""
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:

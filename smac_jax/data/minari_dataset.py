@@ -48,9 +48,7 @@ def open_dataset(dataset_id: str, download: bool = False) -> minari.MinariDatase
         local = ", ".join(list_local_datasets()) or "none"
         remedy = "check the id and the network" if download else "pass --download, or set MINARI_DATASETS_PATH"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"cannot open the dataset {dataset_id!r} ({reason}); {remedy} (local: {local})"
-        ) from error
+        raise InputError(f"cannot open the dataset {dataset_id!r} ({reason}); {remedy} (local: {local})") from error
     if dataset.spec.env_spec is None:
         raise InputError(f"{dataset_id} names no environment; record it with minari's DataCollector")
     return dataset
@@ -177,24 +175,20 @@ def load_offline_data(
     recorded = read_episodes(dataset, task)
     spec, box = environment_spec(dataset), dataset.spec.action_space
     assert isinstance(box, gym.spaces.Box)
-    columns: list[list[np.ndarray]] = [[] for _ in Batch._fields]
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in Batch._fields}
     for episode in (task.relabel(episode, spec) for episode in recorded):
         rewards = reward_scale * episode.rewards + reward_shift
         actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
-        values = Batch(
-            observations=episode.observations[:-1],
-            actions=np.clip(actions, -1.0, 1.0),
-            rewards=rewards,
-            masks=1.0 - episode.terminations,
-            next_observations=episode.observations[1:],
-            mc_returns=monte_carlo_returns(rewards, discount),
-        )
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    arrays = Batch(*(np.concatenate(column).astype(np.float32) for column in columns))
+        columns["observations"].append(episode.observations[:-1])
+        columns["actions"].append(np.clip(actions, -1.0, 1.0))
+        columns["rewards"].append(rewards)
+        columns["masks"].append(1.0 - episode.terminations)
+        columns["next_observations"].append(episode.observations[1:])
+        columns["mc_returns"].append(monte_carlo_returns(rewards, discount))
+    arrays = {name: np.concatenate(column).astype(np.float32) for name, column in columns.items()}
     return OfflineData(
-        batch=Batch(*map(jnp.asarray, arrays)),
-        standardizer=make_standardizer(arrays.observations),
+        batch=Batch(**{name: jnp.asarray(array) for name, array in arrays.items()}),
+        standardizer=make_standardizer(arrays["observations"]),
         episodes=len(recorded),
         content_hash=hash_episodes(recorded),
     )

@@ -57,9 +57,7 @@ class Collector:
     rebuilds any environment without its internals.
     """
 
-    def __init__(
-        self, env: gym.vector.SyncVectorEnv, episode_seeds: Sequence[Callable[[int], int]], horizon: int
-    ):
+    def __init__(self, env: gym.vector.SyncVectorEnv, episode_seeds: Sequence[Callable[[int], int]], horizon: int):
         """Take S environments, the seed of each one's n-th episode, and the longest episode in steps."""
         self._env = env
         self._episode_seeds = episode_seeds
@@ -67,7 +65,7 @@ class Collector:
         self._episodes = np.zeros(count, np.int64)
         self._lengths = np.zeros(count, np.int64)
         self._actions = np.zeros((count, horizon, action_dim), np.float32)
-        self.observations = np.zeros(env.observation_space.shape, np.float32)  # type: ignore[arg-type]
+        self.observations = np.zeros((count, *env.single_observation_space.shape), np.float32)  # type: ignore[misc]
 
     def reset(self) -> None:
         """Begin the first episode of every environment."""
@@ -90,9 +88,7 @@ class Collector:
         self._actions[rows, self._lengths] = actions
         self._lengths += 1
         next_observations, rewards, terminations, truncations, infos = self._env.step(actions)
-        transitions = Transitions(
-            self.observations, actions, rewards.copy(), terminations.copy(), next_observations
-        )
+        transitions = Transitions(self.observations, actions, rewards.copy(), terminations.copy(), next_observations)
         outcomes = read_outcomes(infos)
         done = terminations | truncations
         self.observations = next_observations

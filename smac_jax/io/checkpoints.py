@@ -33,12 +33,8 @@ class Checkpoints:
 
     def save(self, step: int, counters: Mapping[str, Any], **items: Any) -> None:
         """Save pytrees by name and counters, and return when they are on disk."""
-        arguments = {
-            name: ocp.args.StandardSave(serialization.to_state_dict(tree)) for name, tree in items.items()
-        }
-        self._manager.save(
-            step, args=ocp.args.Composite(counters=ocp.args.JsonSave(dict(counters)), **arguments)
-        )
+        arguments = {name: ocp.args.StandardSave(serialization.to_state_dict(tree)) for name, tree in items.items()}
+        self._manager.save(step, args=ocp.args.Composite(counters=ocp.args.JsonSave(dict(counters)), **arguments))
 
     def _newest(self) -> int:
         if self.latest_step is None:

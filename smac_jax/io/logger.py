@@ -28,34 +28,25 @@ class RunLogger:
             for name in (METRICS, EPISODES, TRAIN, TRAIN_EPISODES):
                 rewind(workdir / name, resume_step)
         purge = None if resume_step is None else resume_step + 1
-        self._writers = [
-            SummaryWriter(str(workdir / "tb" / f"seed_{seed}"), purge_step=purge) for seed in self._seeds
-        ]
+        self._writers = [SummaryWriter(str(workdir / "tb" / f"seed_{seed}"), purge_step=purge) for seed in self._seeds]
 
     def _scalars(self, index: int, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if math.isfinite(value):
                 self._writers[index].add_scalar(f"{self._phase}/{name}", value, step)
 
-    def evaluation(self, step: int, results: Sequence[Sequence[Outcome]], wall_time: float) -> list[float]:
-        """Write an evaluation's outcomes by seed and episode; returns the mean score of each seed."""
-        rows, episode_rows, scores = [], [], []
-        for index, (seed, outcomes) in enumerate(zip(self._seeds, results, strict=True)):
-            common = {"phase": self._phase, "step": step, "seed": seed}
-            score, episode_return, success, length = (
-                float(value) for value in np.mean(np.asarray(outcomes, np.float64), axis=0)
-            )
-            means = {"score": score, "return": episode_return, "success": success, "length": length}
-            extra = {"episodes": len(outcomes), "wall_time": round(wall_time, 3)}
-            rows.append({**common, **{name: round(value, 6) for name, value in means.items()}, **extra})
+    def evaluation(self, step: int, results: Sequence[Sequence[Outcome]], wall_time: float) -> None:
+        """Write an evaluation's outcomes, given by seed and episode."""
+        rows = evaluation_rows(self._phase, step, self._seeds, results, wall_time)
+        episode_rows = []
+        for index, (row, outcomes) in enumerate(zip(rows, results, strict=True)):
+            common = {"phase": self._phase, "step": step, "seed": row["seed"]}
             episode_rows += [
                 {**common, "episode": number, **_outcome_row(outcome)} for number, outcome in enumerate(outcomes)
             ]
-            self._scalars(index, step, means)
-            scores.append(score)
+            self._scalars(index, step, {name: row[name] for name in ("score", "return", "success", "length")})
         append_rows(self._workdir / EPISODES, episode_rows, EPISODE_FIELDS)
         append_rows(self._workdir / METRICS, rows, METRICS_FIELDS)
-        return scores
 
     def train(self, step: int, infos: Mapping[str, np.ndarray]) -> None:
         """Write losses and diagnostics, each an array (S,)."""
@@ -70,7 +61,13 @@ class RunLogger:
     def train_episodes(self, step: int, outcomes: Mapping[int, Outcome]) -> None:
         """Write training episodes that ended at `step`, by index of their seed."""
         rows = [
-            {"phase": self._phase, "step": step, "seed": self._seeds[index], "episode": "", **_outcome_row(outcome)}
+            {
+                "phase": self._phase,
+                "step": step,
+                "seed": self._seeds[index],
+                "episode": "",
+                **_outcome_row(outcome),
+            }
             for index, outcome in sorted(outcomes.items())
         ]
         append_rows(self._workdir / TRAIN_EPISODES, rows, EPISODE_FIELDS)
@@ -79,6 +76,19 @@ class RunLogger:
         """Flush and close the event files."""
         for writer in self._writers:
             writer.close()
+
+
+def evaluation_rows(
+    phase: str, step: int, seeds: Sequence[int], results: Sequence[Sequence[Outcome]], wall_time: float
+) -> list[dict[str, Any]]:
+    """Rows of `metrics.csv`, one a seed: means over the outcomes of an evaluation."""
+    rows = []
+    for seed, outcomes in zip(seeds, results, strict=True):
+        means = np.mean(np.asarray(outcomes, np.float64), axis=0).round(6).tolist()
+        row = {"phase": phase, "step": step, "seed": seed}
+        row |= dict(zip(("score", "return", "success", "length"), means, strict=True))
+        rows.append({**row, "episodes": len(outcomes), "wall_time": round(wall_time, 3)})
+    return rows
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, float]:

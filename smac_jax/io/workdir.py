@@ -55,9 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(
-            f"{path} is missing; give the working directory of a run that was started here"
-        ) from error
+        raise InputError(f"{path} is missing; give the working directory of a run that was started here") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not valid JSON ({error}); start the run again in a new --workdir") from error
     return dict(content)

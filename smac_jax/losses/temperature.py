@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from smac_jax.types import Info
 
 
-def temperature(
-    log_temperature: jax.Array, entropy: jax.Array, target_entropy: float
-) -> tuple[jax.Array, Info]:
+def temperature(log_temperature: jax.Array, entropy: jax.Array, target_entropy: float) -> tuple[jax.Array, Info]:
     """Automatic temperature: alpha (H - H_target) (Haarnoja et al., 2018, arXiv 1812.05905, eq. 18).
 
     The gradient raises alpha while the policy's entropy is below its target and lowers it above.

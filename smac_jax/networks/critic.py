@@ -35,8 +35,6 @@ class Critic(nn.Module):
         return jnp.squeeze(nn.Dense(1, name="value")(hidden), axis=-1)
 
 
-def init_ensemble(
-    critic: Critic, key: jax.Array, size: int, observations: jax.Array, actions: jax.Array
-) -> Params:
+def init_ensemble(critic: Critic, key: jax.Array, size: int, observations: jax.Array, actions: jax.Array) -> Params:
     """Initialise `size` independent critics; every leaf of the result has a leading axis `size`."""
     return jax.vmap(critic.init, in_axes=(0, None, None))(jax.random.split(key, size), observations, actions)

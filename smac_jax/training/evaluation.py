@@ -37,7 +37,7 @@ def evaluate(
 
     def begin(mask: np.ndarray) -> np.ndarray:
         resets = [0] * env.num_envs
-        for index in np.flatnonzero(mask):
+        for index in np.flatnonzero(mask).tolist():
             owner = index // per_seed
             running[index] = min(begun[owner], episodes)
             begun[owner] += 1

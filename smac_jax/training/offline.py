@@ -1,16 +1,11 @@
 """Offline training: many updates over a dataset on the device in one compiled call."""
 
-from collections.abc import Callable
-from typing import cast
-
 import jax
 import jax.numpy as jnp
 
 from smac_jax.agent import AgentState, Terms, step_seeds
 from smac_jax.training.keys import fold_seeds
 from smac_jax.types import Batch, Info
-
-OfflineUpdates = Callable[[AgentState, jax.Array, Batch], tuple[AgentState, Info]]
 
 
 def sample_batch(data: Batch, key: jax.Array, batch_size: int) -> Batch:
@@ -24,7 +19,7 @@ def mean_info(infos: Info) -> Info:
     return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), infos)
 
 
-def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> OfflineUpdates:
+def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> jax.stages.Wrapped:
     """Make the function that runs `updates` updates of all seeds.
 
     Update t of a seed draws from `fold_in(key, t)` with t the state's own step counter. The stream therefore depends
@@ -49,4 +44,4 @@ def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> Offline
         state, infos = jax.lax.scan(body, state, None, length=updates)
         return state, mean_info(infos)
 
-    return cast(OfflineUpdates, jax.jit(run, donate_argnums=0))
+    return jax.jit(run, donate_argnums=0)

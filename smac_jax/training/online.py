@@ -1,8 +1,5 @@
 """Online training: one update of all seeds from replay and offline data."""
 
-from collections.abc import Callable
-from typing import cast
-
 import jax
 import jax.numpy as jnp
 
@@ -12,15 +9,13 @@ from smac_jax.training.keys import fold_seeds
 from smac_jax.training.offline import mean_info, sample_batch
 from smac_jax.types import Batch, Info
 
-OnlineUpdates = Callable[[AgentState, Replay, jax.Array, Batch], tuple[AgentState, Info]]
-
 insert_transitions = jax.jit(insert, donate_argnums=0)
 """`data.replay.insert`, in place."""
 
 
 def make_online_updates(
     terms: Terms, batch_size: int, offline_fraction: float, updates_per_step: int
-) -> OnlineUpdates:
+) -> jax.stages.Wrapped:
     """Make the function that runs the updates of one environment step for all seeds.
 
     Args:
@@ -37,18 +32,16 @@ def make_online_updates(
 
     def run(state: AgentState, replay: Replay, keys: jax.Array, data: Batch) -> tuple[AgentState, Info]:
         def body(state: AgentState, _: None) -> tuple[AgentState, Info]:
-            offline_keys, replay_keys, step_keys = jax.vmap(
-                lambda key: jax.random.split(key, 3), out_axes=1
-            )(fold_seeds(keys, state.step))
+            offline_keys, replay_keys, step_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(
+                fold_seeds(keys, state.step)
+            )
             batches = sample_replay(replay, replay_keys, batch_size - offline_size)
             if offline_size > 0:
                 offline = jax.vmap(lambda key: sample_batch(data, key, offline_size))(offline_keys)
-                batches = jax.tree.map(
-                    lambda *parts: jnp.concatenate(parts, axis=1), offline, batches
-                )
+                batches = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), offline, batches)
             return step_seeds(state, batches, step_keys, terms)
 
         state, infos = jax.lax.scan(body, state, None, length=updates_per_step)
         return state, mean_info(infos)
 
-    return cast(OnlineUpdates, jax.jit(run, donate_argnums=0))
+    return jax.jit(run, donate_argnums=0)

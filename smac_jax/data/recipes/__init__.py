@@ -1,0 +1,1 @@
+"""Recipes that build datasets, by name: `python -m launch.make_dataset --recipe=NAME`."""

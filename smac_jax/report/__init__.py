@@ -1,0 +1,1 @@
+"""Reports: learning curves across the switch, tables, and a self-contained page."""
