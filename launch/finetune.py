@@ -172,7 +172,7 @@ def finetune(
         if start is None:
             evaluate_and_save(0, bar)
         for step in range((start or 0) + 1, steps + 1):
-            with watch.measure("train"):
+            with watch.measure("warmup" if step <= warmup else "train"):
                 actions = np.asarray(act(state, collector.observations, act_keys, np.int32(step)))
                 transitions, outcomes = collector.step(actions)
                 replay = insert_transitions(replay, to_batch(transitions, config))

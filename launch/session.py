@@ -189,9 +189,10 @@ class Stopwatch:
         """All activities, for the checkpoint."""
         return {**self.spent, "wall": self.wall}
 
-    def rate(self, count: int, name: str) -> float:
-        """`count` per second of an activity."""
-        return count / self.spent[name] if self.spent.get(name) else float("nan")
+    def rate(self, count: int, *names: str) -> float:
+        """`count` per second of activities taken together; NaN where they took no time."""
+        seconds = sum(self.spent.get(name, 0.0) for name in names)
+        return count / seconds if seconds > 0 else float("nan")
 
 
 def describe(results: Sequence[Sequence[Outcome]]) -> str:

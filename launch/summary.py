@@ -82,8 +82,8 @@ def write_online_summary(
         ],
         "regret": [regret(seed_scores) for seed_scores in scores],
         "train_regret": [regret(_scores(workdir / TRAIN_EPISODES, seed)) for seed in seeds],
-        "updates_per_second": watch.rate(max(updates, 0), "update"),
-        "env_steps_per_second": watch.rate(config.online.steps, "train"),
+        "updates_per_second": watch.rate(max(updates, 0), "train"),
+        "env_steps_per_second": watch.rate(config.online.steps, "warmup", "train"),
     }
     write_json(workdir / SUMMARY_FILE, summary)
     for name, title in (

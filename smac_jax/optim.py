@@ -1,5 +1,6 @@
 """Optimisers: Adam everywhere, or Muon on hidden kernels and Adam elsewhere."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -36,3 +37,9 @@ def _muon(learning_rate: float) -> optax.GradientTransformation:
 
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {"adam": optax.adam, "muon": _muon}
 """Constructors by configuration name; each takes a learning rate."""
+
+
+@functools.cache
+def make_optimizer(name: str, learning_rate: float) -> optax.GradientTransformation:
+    """Optimiser by name; equal arguments give the same object, so that equal agents share one compilation."""
+    return OPTIMIZERS[name](learning_rate)

@@ -1,6 +1,6 @@
 """The agent's state: one train state per network, created from sizes and hyper-parameters."""
 
-from collections.abc import Sequence
+import functools
 from typing import NamedTuple
 
 import flax.struct
@@ -10,7 +10,7 @@ import optax
 from flax.training.train_state import TrainState
 
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
-from smac_jax.optim import OPTIMIZERS
+from smac_jax.optim import make_optimizer
 from smac_jax.types import Params
 
 
@@ -77,7 +77,7 @@ class AgentSpec(NamedTuple):
 
     observation_dim: int
     action_dim: int
-    hidden_dims: Sequence[int] = (256, 256)
+    hidden_dims: tuple[int, ...] = (256, 256)
     activation: str = "relu"
     actor_layer_norm: bool = False
     critic_layer_norm: bool = True
@@ -91,6 +91,16 @@ class AgentSpec(NamedTuple):
     kappa: float = 1.0
 
 
+@functools.cache
+def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser]:
+    """Networks by specification; equal ones give the same objects, so that equal agents share one compilation."""
+    return (
+        TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm),
+        Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
+        Denoiser(spec.action_dim, spec.hidden_dims),
+    )
+
+
 def positive_scalar(state: TrainState) -> jax.Array:
     """Value of a positive scalar that is stored as its logarithm: the temperature, kappa."""
     return jnp.exp(state.params["log"])
@@ -98,7 +108,7 @@ def positive_scalar(state: TrainState) -> jax.Array:
 
 def _log_scalar(value: float, learning_rate: float) -> TrainState:
     params = {"log": jnp.log(jnp.asarray(value, jnp.float32))}
-    return _train_state(None, params, optax.adam(learning_rate))
+    return _train_state(None, params, make_optimizer("adam", learning_rate))
 
 
 def _train_state(apply_fn: object, params: Params, tx: optax.GradientTransformation) -> TrainState:
@@ -121,23 +131,22 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     actor_key, critic_key, denoiser_key = jax.random.split(key, 3)
     observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
     actions = jnp.zeros((1, spec.action_dim), jnp.float32)
-    make_optimizer = OPTIMIZERS[spec.optimizer]
 
-    actor = TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm)
-    critic = Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm)
-    denoiser = Denoiser(spec.action_dim, spec.hidden_dims)
+    actor, critic, denoiser = make_networks(spec)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(actor.apply, actor.init(actor_key, observations), make_optimizer(spec.actor_learning_rate)),
-        critic=_train_state(critic.apply, critic_params, make_optimizer(spec.critic_learning_rate)),
+        actor=_train_state(
+            actor.apply, actor.init(actor_key, observations), make_optimizer(spec.optimizer, spec.actor_learning_rate)
+        ),
+        critic=_train_state(critic.apply, critic_params, make_optimizer(spec.optimizer, spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
         temperature=_log_scalar(spec.temperature, spec.temperature_learning_rate),
         denoiser=_train_state(
             denoiser.apply,
             denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
-            make_optimizer(spec.denoiser_learning_rate),
+            make_optimizer(spec.optimizer, spec.denoiser_learning_rate),
         ),
         kappa=_log_scalar(spec.kappa, spec.temperature_learning_rate),
         standardizer=standardizer,

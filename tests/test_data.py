@@ -1,0 +1,250 @@
+import gymnasium as gym
+import h5py
+import minari
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.episode_data import EpisodeData
+
+from smac_jax.data.episode import flat_space, flatten_observation
+from smac_jax.data.minari_dataset import (
+    _read_episode,
+    load_offline_data,
+    make_standardizer,
+    monte_carlo_returns,
+    open_dataset,
+    read_episodes,
+)
+from smac_jax.envs.tasks import Task
+from smac_jax.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+ACTIONS = spaces.Box(0.0, 4.0, (1,), np.float32)
+TOY_TASK = Task(name="toy", env_prefixes=("Toy",), score="success", observation_keys=("body", "arm"))
+
+
+class ToyEnv(gym.Env):
+    observation_space = spaces.Dict(
+        {"arm": spaces.Box(-np.inf, np.inf, (1,)), "body": spaces.Box(-np.inf, np.inf, (2,))}
+    )
+    action_space = ACTIONS
+    spec = EnvSpec("Toy-v0", entry_point="toy:ToyEnv", max_episode_steps=3)
+
+
+def recorded_episode(first, actions, rewards, terminated):
+    """An episode whose body is at first, first + 1, ...; the other body coordinate never moves."""
+    position = first + np.arange(len(rewards) + 1, dtype=np.float64)
+    last = np.arange(len(rewards)) == len(rewards) - 1
+    return EpisodeBuffer(
+        observations={"arm": -position[:, None], "body": np.stack([position, np.full_like(position, 7.0)], axis=1)},
+        actions=np.array(actions, np.float32)[:, None],
+        rewards=np.array(rewards, np.float64),
+        terminations=last & terminated,
+        truncations=last & (not terminated),
+    )
+
+
+def toy_episodes():
+    return [
+        recorded_episode(0.0, [0.0, 2.0, 4.0], [0.0, 0.0, 1.0], terminated=True),
+        recorded_episode(100.0, [1.0, 3.0], [1.0, 2.0], terminated=False),
+    ]
+
+
+@pytest.fixture
+def create(tmp_path, monkeypatch):
+    """Function that writes episodes to a Minari dataset below the test's own folder."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+
+    def write(episodes, name="toy/toy-v0", env=None, **options):
+        return minari.create_dataset_from_buffers(name, episodes, env=env or ToyEnv(), **options)
+
+    return write
+
+
+def load(dataset, scale=1.0, shift=0.0):
+    return load_offline_data(dataset, TOY_TASK, discount=0.5, reward_scale=scale, reward_shift=shift)
+
+
+def one_line(caught):
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_flattening_follows_the_keys_and_is_alphabetical_below_them():
+    observation = {"b": {"y": np.full((5, 1), 3.0), "x": np.full((5, 2), 2.0)}, "a": np.full((5, 1), 1.0)}
+    assert flatten_observation(observation)[0].tolist() == [1.0, 2.0, 2.0, 3.0]
+    by_keys = flatten_observation(observation, ("b", "a"))
+    assert by_keys[0].tolist() == [2.0, 2.0, 3.0, 1.0]
+    assert by_keys.shape == (5, 4)
+    assert by_keys.dtype == np.float32
+    assert flatten_observation(observation, ("a",)).shape == (5, 1)
+
+
+def test_flat_space_orders_bounds_like_the_observations():
+    space = spaces.Dict(
+        {"b": spaces.Dict({"y": spaces.Box(-3, 3, (1,)), "x": spaces.Box(-2, 2, (2,))}), "a": spaces.Box(-1, 1, (1,))}
+    )
+    assert flat_space(space).high.tolist() == [1.0, 2.0, 2.0, 3.0]
+    assert flat_space(space, ("b", "a")).low.tolist() == [-2.0, -2.0, -3.0, -1.0]
+    with pytest.raises(TypeError, match="vectors"):
+        flat_space(spaces.Box(0, 1, (2, 2)))
+    with pytest.raises(KeyError):
+        flat_space(space, ("nothing",))
+
+
+def test_dataset_becomes_transitions(create):
+    data = load(create(toy_episodes()), scale=10.0, shift=-1.0)
+    batch = data.batch
+    assert data.episodes == 2
+    np.testing.assert_allclose(batch.observations, [[p, 7.0, -p] for p in (0, 1, 2, 100, 101)])
+    # The last transition of an episode leads to its own last observation, not to the next episode's first.
+    np.testing.assert_allclose(batch.next_observations, [[p, 7.0, -p] for p in (1, 2, 3, 101, 102)])
+    np.testing.assert_allclose(batch.actions[:, 0], [-1.0, 0.0, 1.0, -0.5, 0.5])
+    np.testing.assert_allclose(batch.rewards, [-1.0, -1.0, 9.0, 9.0, 19.0])
+    # The first episode terminated, the second ran out of time.
+    np.testing.assert_array_equal(batch.masks, [1.0, 1.0, 0.0, 1.0, 1.0])
+    np.testing.assert_allclose(batch.mc_returns, [0.75, 3.5, 9.0, 18.5, 19.0])
+    assert {str(leaf.dtype) for leaf in batch} == {"float32"}
+
+
+def test_standardizer_scales_all_but_nearly_constant_dimensions(create):
+    standardizer = load(create(toy_episodes())).standardizer
+    positions = np.array([0.0, 1.0, 2.0, 100.0, 101.0])
+    np.testing.assert_allclose(standardizer.mean, [positions.mean(), 7.0, -positions.mean()], rtol=1e-6)
+    np.testing.assert_allclose(standardizer.std, [positions.std(), 1.0, positions.std()], rtol=1e-6)
+    nearly_constant = make_standardizer(np.array([[5.0], [5.0002]], np.float32))
+    np.testing.assert_allclose(nearly_constant(np.array([5.0001])), [0.0], atol=1e-5)
+    assert nearly_constant.std.tolist() == [1.0]
+
+
+def test_monte_carlo_returns_discount_towards_the_end():
+    np.testing.assert_allclose(monte_carlo_returns(np.array([1.0, 0.0, 4.0]), 0.5), [2.0, 2.0, 4.0])
+
+
+def test_content_hash_is_of_the_recorded_data_alone(create):
+    original = load(create(toy_episodes()))
+    assert load(open_dataset("toy/toy-v0"), scale=3.0).content_hash == original.content_hash
+    changed = toy_episodes()
+    changed[1].rewards[0] += 1e-6
+    assert load(create(changed, "toy/changed-v0")).content_hash != original.content_hash
+
+
+def test_missing_dataset_is_named_with_the_local_ones(create):
+    create(toy_episodes())
+    with pytest.raises(InputError) as caught:
+        open_dataset("toy/absent-v0")
+    assert all(part in one_line(caught) for part in ("'toy/absent-v0'", "--download", "local: toy/toy-v0"))
+
+
+def test_dataset_without_environment_is_refused(create):
+    minari.create_dataset_from_buffers(
+        "toy/bare-v0", toy_episodes(), observation_space=ToyEnv.observation_space, action_space=ACTIONS
+    )
+    with pytest.raises(InputError, match="toy/bare-v0 names no environment; record"):
+        open_dataset("toy/bare-v0")
+
+
+def test_empty_dataset_is_refused(create):
+    with pytest.raises(InputError, match="has no episodes; record some") as caught:
+        read_episodes(create([]), TOY_TASK)
+    one_line(caught)
+
+
+def test_recorded_nan_is_refused_with_its_episode(create):
+    episodes = toy_episodes()
+    episodes[1].rewards[0] = np.nan
+    with pytest.raises(InputError, match="toy/toy-v0 episode 1 has NaN or infinite rewards; remove"):
+        load(create(episodes))
+
+
+def test_missing_field_is_named(create):
+    dataset = create(toy_episodes())
+    with h5py.File(next(dataset.storage.data_path.glob("*.hdf5")), "a") as file:
+        del file["episode_1/rewards"]
+    with pytest.raises(InputError, match=r"toy/toy-v0 episode 1 lacks the field .*rewards.*; re-record") as caught:
+        load(dataset)
+    one_line(caught)
+
+
+@pytest.mark.xfail(strict=True, raises=OSError, reason="read_episodes lets the storage's OSError through")
+def test_damaged_file_is_refused(create):
+    dataset = create(toy_episodes())
+    with next(dataset.storage.data_path.glob("*.hdf5")).open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(InputError):
+        load(dataset)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Discrete(4), spaces.Box(-np.inf, np.inf, (1,)), spaces.Box(0, 1, (1, 1))],
+    ids=["discrete", "unbounded", "matrix"],
+)
+def test_action_space_must_be_a_bounded_vector(create, space):
+    dataset = create([], action_space=space)
+    with pytest.raises(InputError, match="bounded Box of rank 1 is needed") as caught:
+        read_episodes(dataset, TOY_TASK)
+    one_line(caught)
+
+
+def test_observations_that_the_task_cannot_read_are_refused(create):
+    other = Task(name="other", env_prefixes=("Toy",), score="success", observation_keys=("leg",))
+    with pytest.raises(InputError, match="observations that the task other cannot read") as caught:
+        read_episodes(create(toy_episodes()), other)
+    assert "leg" in one_line(caught)
+
+
+def fabricated(**changes):
+    """An episode as Minari hands it out, with fields that Minari itself might refuse to write."""
+    buffer = toy_episodes()[0]
+    fields = {name: getattr(buffer, name) for name in ("observations", "actions", "rewards", "terminations")}
+    return EpisodeData(**{"id": 0, "truncations": buffer.truncations, "infos": {}, **fields, **changes})
+
+
+BAD_FIELDS = {
+    "NaN action": ({"actions": np.array([[np.nan], [1.0], [1.0]])}, "NaN or infinite actions; remove .* or re-record"),
+    "infinite reward": ({"rewards": np.array([0.0, np.inf, 0.0])}, "NaN or infinite rewards"),
+    "infinite observation": (
+        {"observations": {"arm": np.full((4, 1), -np.inf), "body": np.zeros((4, 2))}},
+        "NaN or infinite observations",
+    ),
+    "short observations": (
+        {"observations": {"arm": np.zeros((3, 1)), "body": np.zeros((3, 2))}},
+        r"observations of shape \(3, 3\) instead of \(4, 3\); re-record",
+    ),
+    "short actions": ({"actions": np.ones((2, 1))}, r"actions of shape \(2, 1\) instead of \(3, 1\)"),
+    "wide actions": ({"actions": np.ones((3, 2))}, r"actions of shape \(3, 2\) instead of \(3, 1\)"),
+    "long truncations": ({"truncations": np.zeros(4, bool)}, r"truncations of shape \(4,\) instead of \(3,\)"),
+    "low action": ({"actions": np.array([[-1.0], [0.0], [0.0]])}, r"outside the action space .* clip .* \[0, 4\]"),
+    "high action": ({"actions": np.array([[0.0], [0.0], [4.1]])}, "outside the action space"),
+    "no steps": ({"rewards": np.zeros(0)}, "is empty; filter it out"),
+    "text": ({"rewards": np.array(["a", "b", "c"])}, "rewards of type <U1; numbers are needed"),
+    "missing part": ({"observations": {"arm": np.zeros((4, 1))}}, "cannot be read .*body"),
+    "unequal parts": ({"observations": {"arm": np.zeros((4, 1)), "body": np.zeros((3, 2))}}, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_FIELDS.values(), ids=BAD_FIELDS)
+def test_bad_episode_is_refused_with_cause_and_remedy(changes, message):
+    _read_episode(fabricated(), TOY_TASK, ACTIONS, 3, "toy episode 0")
+    with pytest.raises(InputError, match=f"^toy episode 0 .*{message}") as caught:
+        _read_episode(fabricated(**changes), TOY_TASK, ACTIONS, 3, "toy episode 0")
+    one_line(caught)
+
+
+def test_rounding_beyond_the_bounds_is_clipped(create):
+    episodes = [recorded_episode(0.0, [-1e-5, 4.00001], [0.0, 0.0], terminated=False)]
+    assert load(create(episodes)).batch.actions[:, 0].tolist() == [-1.0, 1.0]
+
+
+@pytest.mark.xfail(strict=True, reason="0 / 0 in a dimension of no width hides every other violation")
+def test_bounds_without_width_do_not_hide_bad_actions():
+    box = spaces.Box(np.array([0.0, 1.0], np.float32), np.array([4.0, 1.0], np.float32))
+    data = fabricated(actions=np.array([[99.0, 1.0]] * 3))
+    with pytest.raises(InputError):
+        _read_episode(data, TOY_TASK, box, 3, "toy episode 0")

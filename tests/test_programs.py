@@ -1,0 +1,197 @@
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from smac_jax.measures import drop, regret
+
+TINY = (
+    "--config.network.hidden_dims=(16,16)",
+    "--config.batch_size=8",
+    "--config.eval.episodes=2",
+    "--config.eval.every=100",
+    "--config.log_every=50",
+    "--config.checkpoint_every=50",
+)
+PRETRAIN = ("pretrain", "--config=configs/smac.py:pointmaze-small", "--seeds=0,3", "--config.offline.steps=200", *TINY)
+FINETUNE = ("finetune", "--config.online.steps=200", "--config.online.warmup_steps=60", *TINY[2:])
+
+
+def start(minari: Path, program: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"launch.{program}", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "MINARI_DATASETS_PATH": str(minari)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(minari: Path, program: str, *arguments: object) -> str:
+    process = start(minari, program, *arguments)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_after_checkpoint(process: subprocess.Popen[str], checkpoint: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [{name: value for name, value in row.items() if name != "wall_time"} for row in csv.DictReader(file)]
+
+
+def checkpoint_bytes(workdir: Path, step: int) -> dict[str, object]:
+    """All arrays of a checkpoint, compared through a fresh read by orbax."""
+    import orbax.checkpoint as ocp
+
+    directory = workdir / "checkpoints" / str(step)
+    items = [path.name for path in directory.iterdir() if path.is_dir() and path.name != "counters"]
+    content: dict[str, object] = {}
+    for item in items:
+        tree = ocp.PyTreeCheckpointer().restore(directory.absolute() / item)
+        import jax
+
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            content[item + jax.tree_util.keystr(path)] = bytes(memoryview(leaf).cast("B")) if leaf.size else b""
+    return content
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny_pointmaze, tmp_path_factory):
+    dataset, minari = tiny_pointmaze
+    workdir = tmp_path_factory.mktemp("runs") / "pretrain"
+    output = run(minari, *PRETRAIN, f"--dataset={dataset}", f"--workdir={workdir}")
+    return minari, workdir, output
+
+
+@pytest.fixture(scope="module")
+def finetuned(pretrained):
+    minari, checkpoint, _ = pretrained
+    workdir = checkpoint.parent / "finetune"
+    output = run(minari, *FINETUNE, f"--checkpoint={checkpoint}", "--algorithm=sac", f"--workdir={workdir}")
+    return minari, workdir, output
+
+
+def test_pretrain_writes_the_files_of_the_contract(pretrained):
+    _, workdir, output = pretrained
+    metrics = rows(workdir / "metrics.csv")
+    assert [(row["phase"], row["step"], row["seed"]) for row in metrics] == [
+        ("offline", step, seed) for step in ("0", "100", "200") for seed in ("0", "3")
+    ]
+    assert all(row["episodes"] == "2" for row in metrics)
+    train = rows(workdir / "train.csv")
+    assert [row["step"] for row in train] == ["50", "50", "100", "100", "150", "150", "200", "200"]
+    assert {"td_loss", "score_penalty", "score_explained", "denoiser_loss", "kappa", "temperature"} <= set(train[0])
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["run"]["config"]["terms"]["score_penalty"]["weight"] > 0
+    assert len(config["run"]["dataset_sha256"]) == 64
+    assert {"jax", "flax", "optax", "gymnasium", "minari"} <= set(config["versions"])
+    assert {"git_commit", "device", "command_line"} <= set(config)
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["offline_score"] == [float(row["score"]) for row in metrics[-2:]]
+    assert summary["updates_per_second"] > 0
+    assert any((workdir / "tb").rglob("events*"))
+    assert "updates/s" in output
+
+
+def test_nothing_in_a_run_is_a_pickle(finetuned):
+    _, workdir, _ = finetuned
+    files = [path for path in workdir.parent.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle") or path.read_bytes()[:2] == b"\x80\x04"]
+
+
+def test_finetune_starts_at_step_0_with_the_pretrained_policy_and_measures_itself(finetuned):
+    _, workdir, _ = finetuned
+    metrics = [row for row in rows(workdir / "metrics.csv") if row["seed"] == "0"]
+    assert [(row["phase"], row["step"]) for row in metrics] == [("online", step) for step in ("0", "100", "200")]
+    summary = json.loads((workdir / "summary.json").read_text())
+    scores = [float(row["score"]) for row in metrics]
+    assert summary["online_algorithm"] == "sac"
+    assert summary["offline_score"][0] == scores[0]
+    assert summary["drop"][0] == drop(scores)
+    assert summary["regret"][0] == regret(scores)
+    assert summary["min_score"][0] == min(scores)
+    assert len(summary["drop_noise"]) == len(summary["train_regret"]) == 2
+    steps = {row["step"] for row in rows(workdir / "train.csv")}
+    assert steps == {"100", "150", "200"}, "no updates during the warm-up"
+
+
+def test_a_finished_run_is_left_alone(pretrained, tiny_pointmaze):
+    minari, workdir, _ = pretrained
+    before = {path: path.stat().st_mtime_ns for path in workdir.iterdir()}
+    output = run(minari, *PRETRAIN, f"--dataset={tiny_pointmaze[0]}", f"--workdir={workdir}")
+    assert "complete" in output
+    assert {path: path.stat().st_mtime_ns for path in workdir.iterdir()} == before
+
+
+def test_killed_pretrain_resumes_bit_identically(pretrained, tiny_pointmaze, tmp_path):
+    minari, undisturbed, _ = pretrained
+    command = (*PRETRAIN, f"--dataset={tiny_pointmaze[0]}", f"--workdir={tmp_path / 'run'}")
+    kill_after_checkpoint(start(minari, *command), tmp_path / "run" / "checkpoints" / "50")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    run(minari, *command)
+    for name in ("metrics.csv", "episodes.csv", "train.csv"):
+        assert rows(tmp_path / "run" / name) == rows(undisturbed / name)
+    assert checkpoint_bytes(tmp_path / "run", 200) == checkpoint_bytes(undisturbed, 200)
+
+
+def test_killed_finetune_resumes_bit_identically(finetuned, pretrained, tmp_path):
+    minari, undisturbed, _ = finetuned
+    command = (*FINETUNE, f"--checkpoint={pretrained[1]}", "--algorithm=sac", f"--workdir={tmp_path / 'run'}")
+    kill_after_checkpoint(start(minari, *command), tmp_path / "run" / "checkpoints" / "100")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    run(minari, *command)
+    for name in ("metrics.csv", "episodes.csv", "train.csv", "train_episodes.csv"):
+        assert rows(tmp_path / "run" / name) == rows(undisturbed / name)
+    assert checkpoint_bytes(tmp_path / "run", 200) == checkpoint_bytes(undisturbed, 200)
+
+
+def test_evaluate_reproduces_the_recorded_evaluation(finetuned):
+    minari, workdir, _ = finetuned
+    output = run(minari, "evaluate", f"--checkpoint={workdir}", "--episodes=2")
+    recorded = [row for row in rows(workdir / "metrics.csv") if row["step"] == "200"]
+    assert rows(workdir / "evaluation.csv") == recorded
+    assert f"score {float(recorded[0]['score']):.3f}" in output
+
+
+def test_report_is_one_self_contained_page(finetuned):
+    minari, workdir, _ = finetuned
+    output = run(minari, "report", f"--workdir={workdir.parent}")
+    page = (workdir.parent / "report.html").read_text()
+    assert "smac → sac" in page
+    assert "data:image/png;base64," in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert 'name="viewport"' in page
+    assert (workdir.parent / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert f"offline score {sum(summary['offline_score']) / 2:.3f}" in output
+
+
+@pytest.mark.parametrize("algorithm", ["td3", "td3bc"])
+def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm):
+    minari, checkpoint, _ = pretrained
+    steps = ("--config.online.steps=80", "--config.online.warmup_steps=40", "--config.eval.every=40")
+    run(minari, *FINETUNE, *steps, f"--checkpoint={checkpoint}", f"--algorithm={algorithm}", f"--workdir={tmp_path}")
+    train = rows(tmp_path / "train.csv")
+    assert {"td3_actor_loss", "td_loss"} <= set(train[0])
+    assert ("bc_loss" in train[0]) == (algorithm == "td3bc")
+    assert json.loads((tmp_path / "summary.json").read_text())["online_algorithm"] == algorithm
