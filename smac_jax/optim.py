@@ -1,4 +1,6 @@
-"""Optimisers: Adam everywhere, or Muon on hidden kernels and Adam elsewhere."""
+"""Optimisers: Adam everywhere, or Muon on hidden kernels and Adam (with Nesterov momentum, as optax couples the two)
+elsewhere.
+"""
 
 import functools
 from collections.abc import Callable

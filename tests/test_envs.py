@@ -50,22 +50,19 @@ class ScriptedEnv(gym.Env):
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
+        reward, info = self.rewards[self.step_count], dict(self.infos[self.step_count])
         self.step_count += 1
-        last = self.step_count == len(self.rewards)
-        return (
-            np.zeros(1, np.float32),
-            self.rewards[self.step_count - 1],
-            False,
-            last,
-            dict(self.infos[self.step_count - 1]),
-        )
+        return np.zeros(1, np.float32), reward, False, self.step_count == len(self.rewards), info
 
 
 class LiveListEnv(ScriptedEnv):
     """Hands out the same list of completed tasks at every step and empties it on reset, as FrankaKitchen does."""
 
     spec = kitchen_spec()
-    completed: list = []  # noqa: RUF012
+
+    def __init__(self, rewards):
+        super().__init__(rewards)
+        self.completed = []
 
     def reset(self, *, seed=None, options=None):
         self.completed.clear()
@@ -75,13 +72,8 @@ class LiveListEnv(ScriptedEnv):
         observation, reward, terminated, truncated, info = super().step(action)
         self.completed.extend(["task"] * int(reward))
         remaining = self.spec.kwargs["tasks_to_complete"][len(self.completed) :]
-        return (
-            observation,
-            reward,
-            terminated,
-            truncated,
-            {**info, "episode_task_completions": self.completed, "tasks_to_complete": remaining},
-        )
+        info |= {"episode_task_completions": self.completed, "tasks_to_complete": remaining}
+        return observation, reward, terminated, truncated, info
 
 
 def play(env):

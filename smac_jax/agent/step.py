@@ -16,8 +16,9 @@ def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms
     if terms.trains_actor:
         actor, info = updates.update_actor(state, batch, key, terms)
         if terms.temperature:
-            target_entropy = terms.temperature.entropy_per_dim * batch.actions.shape[-1]
-            temperature, temperature_info = updates.update_temperature(state, info["entropy"], target_entropy)
+            temperature, temperature_info = updates.update_temperature(
+                state, info["entropy"], terms.temperature, batch.actions.shape[-1]
+            )
             state = state.replace(temperature=temperature)
             info |= temperature_info
         state = state.replace(actor=actor)
@@ -49,7 +50,7 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     denoiser_key, critic_key, actor_key = (jax.random.fold_in(key, index) for index in range(3))
     info: Info = {}
     if terms.denoising:
-        denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms)
+        denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
     if terms.trains_critic:
         critic, kappa, critic_info = updates.update_critic(state, batch, critic_key, terms)

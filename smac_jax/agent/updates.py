@@ -12,7 +12,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, positive_scalar
-from smac_jax.agent.terms import TDTerm, Terms
+from smac_jax.agent.terms import DenoisingTerm, TDTerm, TemperatureTerm, Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
 
@@ -25,11 +25,13 @@ class Points(NamedTuple):
     weights: jax.Array
 
 
-def update_denoiser(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
+def update_denoiser(
+    state: AgentState, batch: Batch, key: jax.Array, term: DenoisingTerm, terms: Terms
+) -> tuple[TrainState, Info]:
     """Fit the denoiser to the batch's actions."""
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        return losses.denoising_score_matching(
+        loss, info = losses.denoising_score_matching(
             state.denoiser.apply_fn,
             params,
             batch.observations,
@@ -38,6 +40,7 @@ def update_denoiser(state: AgentState, batch: Batch, key: jax.Array, terms: Term
             min_log_snr=terms.min_log_snr,
             max_log_snr=terms.max_log_snr,
         )
+        return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.denoiser.params)
     return state.denoiser.apply_gradients(grads=gradients), info
@@ -168,11 +171,14 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     return state.actor.apply_gradients(grads=gradients), info
 
 
-def update_temperature(state: AgentState, entropy: jax.Array, target_entropy: float) -> tuple[TrainState, Info]:
-    """Move the temperature towards the one that holds the policy's entropy at its target (nats)."""
+def update_temperature(
+    state: AgentState, entropy: jax.Array, term: TemperatureTerm, action_dim: int
+) -> tuple[TrainState, Info]:
+    """Move the temperature towards the one that holds the policy's entropy (nats) at its target."""
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        return losses.temperature(params["log"], entropy, target_entropy)
+        loss, info = losses.temperature(params["log"], entropy, term.entropy_per_dim * action_dim)
+        return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.temperature.params)
     return state.temperature.apply_gradients(grads=gradients), info

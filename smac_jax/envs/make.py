@@ -3,15 +3,15 @@
 import copy
 
 import gymnasium as gym
-import gymnasium_robotics
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from smac_jax.envs.register import register_robotics
 from smac_jax.envs.tasks import Task
 from smac_jax.envs.wrappers import EpisodeOutcome, FlatObservation
 from smac_jax.errors import InputError
 
-gym.register_envs(gymnasium_robotics)
+register_robotics()
 
 
 def task_spec(spec: EnvSpec, task: Task) -> EnvSpec:
