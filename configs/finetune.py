@@ -23,7 +23,7 @@ ALGORITHMS = {
 def apply(config: ConfigDict, algorithm: str) -> ConfigDict:
     """The configuration of fine-tuning by `algorithm` what was pre-trained with `config`.
 
-    Discount and tau stay those of the pre-training, since its critic means nothing under another discount.
+    Discount, tau and target entropy stay those of the pre-training: its critic means nothing under another discount.
 
     Raises:
         InputError: unknown method.
@@ -32,6 +32,10 @@ def apply(config: ConfigDict, algorithm: str) -> ConfigDict:
         raise InputError(f"unknown --algorithm={algorithm}; use one of {', '.join(ALGORITHMS)}")
     terms, exploration_noise = ALGORITHMS[algorithm]
     terms = dataclasses.replace(terms, discount=config.terms.discount, tau=config.terms.tau)
+    if terms.temperature and "temperature" in config.terms:
+        # The same target entropy on both sides: a jump of the target would be a jump of the policy.
+        target = catalogue.TemperatureTerm(entropy_per_dim=config.terms.temperature.entropy_per_dim)
+        terms = dataclasses.replace(terms, temperature=target)
     active = {name: value for name, value in dataclasses.asdict(terms).items() if value is not None}
     config = ConfigDict(config.to_dict())
     config.terms = ConfigDict(active)

@@ -19,7 +19,7 @@ from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import evaluation_rows
 from smac_jax.io.records import METRICS_FIELDS, append_rows
-from smac_jax.io.workdir import CONFIG_FILE, read_json
+from smac_jax.io.workdir import read_run
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Working directory of a pretrain or finetune run.")
 _EPISODES = flags.DEFINE_integer("episodes", 100, "Episodes of each seed.")
@@ -30,16 +30,15 @@ def main() -> None:
     if _EPISODES.value < 1:
         raise InputError(f"--episodes={_EPISODES.value} must be positive")
     workdir = Path(program.required(_CHECKPOINT))
-    run = read_json(workdir / CONFIG_FILE)["run"]
+    run = read_run(workdir)
     config, seeds, dims = session.stored_config(run), run["seeds"], (run["dims"][0], run["dims"][1])
     spec = EnvSpec.from_json(run["env_spec"])
+    checkpoints = Checkpoints(workdir, create=False)
     evaluate = session.make_evaluator(spec, get_task(config.task, spec), seeds, _EPISODES.value, dims)
-    checkpoints = Checkpoints(workdir)
     # The restored state brings the real statistics.
     placeholder = Standardizer(jnp.zeros(dims[0], jnp.float32), jnp.ones(dims[0], jnp.float32))
     state = checkpoints.restore("agent", session.make_agents(config, seeds, dims, placeholder))
-    step = checkpoints.latest_step
-    assert step is not None, "restore found a checkpoint"
+    step = checkpoints.newest_step()
 
     phase = "offline" if run["program"] == "pretrain" else "online"
     watch = session.Stopwatch()

@@ -26,9 +26,9 @@ from smac_jax.envs.make import make_vector_env
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
-from smac_jax.io.workdir import CONFIG_FILE, SUMMARY_FILE, claim, read_json
+from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
+from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.report.collect import OFFLINE_METRICS
-from smac_jax.training.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.training.online import insert_transitions, make_online_updates
 from smac_jax.types import Batch
 
@@ -59,10 +59,10 @@ def pretrained_run(checkpoint: Path) -> dict[str, Any]:
     Raises:
         InputError: the directory is not that of a pretrain run.
     """
-    run = read_json(checkpoint / CONFIG_FILE)["run"]
+    run = read_run(checkpoint)
     if run["program"] != "pretrain":
         raise InputError(f"{checkpoint} is a run of {run['program']}; give the directory of a pretrain run")
-    return dict(run)
+    return run
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -108,12 +108,12 @@ def finetune(
     horizon = source.task.horizon(source.env_spec)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     env = make_vector_env(source.env_spec, source.task, len(seeds))
-    offline = Checkpoints(checkpoint)
+    offline = Checkpoints(checkpoint, create=False)
     run = {
         **pretrained,
         "program": "finetune",
         "config": config.to_dict(),
-        "checkpoint_step": offline.latest_step,
+        "checkpoint_step": offline.newest_step(),
     }
     begun = claim(workdir, run)
     if (workdir / SUMMARY_FILE).exists():

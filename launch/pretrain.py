@@ -17,7 +17,7 @@ from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim
-from smac_jax.training.keys import stream_keys
+from smac_jax.keys import stream_keys
 from smac_jax.training.offline import make_offline_updates
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, configs/ALGO.py:TASK.")

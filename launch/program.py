@@ -1,7 +1,9 @@
 """What every program does alike: flags, help, exit codes and one-line errors."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -47,6 +49,29 @@ def parse(argv: Sequence[str]) -> list[str]:
     return list(flags.FLAGS(list(argv)))
 
 
+def _message(error: BaseException) -> str:
+    """One line for what the flag parser raises."""
+    text = str(error.args[0] if error.args else error)
+    if "Traceback" in text:
+        # A configuration file's own error arrives as the text of its traceback, whose last line is `type: message`.
+        return text.strip().splitlines()[-1].partition(": ")[2]
+    if isinstance(error, AttributeError | KeyError):
+        # ml_collections: a quoted name, and with luck a quoted suggestion.
+        names = re.findall(r"\w+(?:\.\w+)*", text.replace("\\n", " ").replace("Did you mean", ""))
+        suggestion = f"; did you mean {names[1]}?" if len(names) > 1 else "; --help lists the fields"
+        return f"unknown configuration field {names[0]}{suggestion}"
+    return text
+
+
+def _check_config_file(argv: Sequence[str]) -> None:
+    for argument in argv:
+        name, _, value = argument.lstrip("-").partition("=")
+        path = value.partition(":")[0]
+        if name == "config" and not Path(path).is_file():
+            known = ", ".join(sorted(f"configs/{file.name}" for file in Path("configs").glob("[!_]*.py")))
+            raise InputError(f"no configuration file {path}; run from the project's root, where there are {known}")
+
+
 def run(main: Callable[[], None], parser: Parser = parse) -> None:
     """Run a program: exit code 0 when done, 2 with one line on bad input, 1 with a traceback on a failure.
 
@@ -58,12 +83,14 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
 
     def flags_parser(argv: Sequence[str]) -> list[str]:
         wants_help = any(argument in _HELP for argument in argv)
+        rest: list[str] = []
         try:
+            _check_config_file(argv)
             rest = parser([argument for argument in argv if argument not in _HELP])
         except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            if not (wants_help and isinstance(error, flags.IllegalFlagValueError)):
-                _fail(error.args[0] if error.args else error)
-            rest = []
+            # Help is given whatever else is missing.
+            if not wants_help:
+                _fail(_message(error))
         if wants_help:
             _print_help(module.__doc__ or "", module)
             sys.exit(0)

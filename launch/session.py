@@ -22,10 +22,10 @@ from smac_jax.envs.make import make_vector_env
 from smac_jax.envs.tasks import Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
+from smac_jax.keys import stream_keys
 from smac_jax.networks.mlp import ACTIVATIONS
 from smac_jax.optim import OPTIMIZERS
 from smac_jax.training.evaluation import evaluate
-from smac_jax.training.keys import stream_keys
 
 _EVALUATION_ENVS = 10
 
@@ -73,8 +73,25 @@ def check_config(config: ConfigDict) -> None:
         "kappa": config.kappa,
     }
     for name, value in positive.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise InputError(f"--config.{name}={value} must be positive")
+    for name, value in {
+        "online.warmup_steps": config.online.warmup_steps,
+        "online.replay_capacity": config.online.replay_capacity,
+        "eval.every": config.eval.every,
+    }.items():
+        if value < 0:
+            raise InputError(f"--config.{name}={value} must not be negative")
+    for name, value in {
+        "online.offline_fraction": config.online.offline_fraction,
+        "terms.discount": config.terms.discount,
+        "terms.tau": config.terms.tau,
+    }.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"--config.{name}={value} must lie in [0, 1]")
+    for name in ("scale", "shift"):
+        if not math.isfinite(config.reward[name]):
+            raise InputError(f"--config.reward.{name}={config.reward[name]} must be a number")
     for name, options in (("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
         value = config.network.activation if name == "activation" else config.optimizer.name
         if value not in options:
@@ -82,8 +99,6 @@ def check_config(config: ConfigDict) -> None:
     widths = config.network.hidden_dims
     if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
         raise InputError(f"--config.network.hidden_dims={widths} must be positive integers, such as (256,256)")
-    if not 0 <= config.online.offline_fraction <= 1:
-        raise InputError(f"--config.online.offline_fraction={config.online.offline_fraction} must lie in [0, 1]")
 
 
 def make_terms(config: ConfigDict) -> Terms:

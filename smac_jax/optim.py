@@ -1,5 +1,6 @@
-"""Optimisers: Adam everywhere, or Muon on hidden kernels and Adam (with Nesterov momentum, as optax couples the two)
-elsewhere.
+"""Optimisers: Adam everywhere, or Muon on hidden kernels and Adam elsewhere.
+
+Beside Muon, optax gives Adam Nesterov momentum too.
 """
 
 import functools

@@ -60,16 +60,6 @@ CASES = {
     "pretraining not begun": ((*FINETUNE, "--checkpoint={begun}"), "holds no checkpoint yet"),
     "evaluation of a run not begun": (("evaluate", "--checkpoint={begun}"), "holds no checkpoint yet"),
 }
-KNOWN = {
-    "unknown field": "KeyError's own repr is printed, backslashes included",
-    "unknown task": "the message holds the traceback of the config file",
-    "unknown config": "OSError while the flag is read, exit code 1",
-    "foreign config.json": "the message is `run`, the missing key",
-    "evaluation of foreign config.json": "KeyError, exit code 1",
-    "dataset id without version": "TypeError from Minari after the recording, exit code 1",
-    "pretraining not begun": "config.json is written before the checkpoint is looked for",
-    "evaluation of a run not begun": "`checkpoints` is made, and the message blames the networks",
-}
 
 
 def content(directory):
@@ -140,13 +130,7 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
     return results
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN[name]) if name in KNOWN else ())
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_bad_input_is_one_line_and_exit_code_two(outcomes, name):
     process, message, changed = outcomes[name]
     errors = [line for line in process.stderr.splitlines() if line.startswith("error:")]
@@ -164,15 +148,7 @@ def help_pages():
         return dict(zip(PROGRAMS, pool.map(lambda program: execute(program, "--help"), PROGRAMS), strict=True))
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="--checkpoint is missing, exit code 2"))
-        if name == "finetune"
-        else name
-        for name in PROGRAMS
-    ],
-)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_help_names_every_flag(help_pages, program):
     assert help_pages[program].returncode == 0, help_pages[program].stderr
     assert "error:" not in help_pages[program].stderr

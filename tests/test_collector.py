@@ -7,8 +7,8 @@ from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_env, make_vector_env
 from smac_jax.envs.tasks import TASKS
 from smac_jax.envs.wrappers import EpisodeOutcome
+from smac_jax.keys import episode_seed
 from smac_jax.training.evaluation import evaluate
-from smac_jax.training.keys import episode_seed
 
 HORIZON = 6
 SEEDS = (0, 5)

@@ -5,9 +5,9 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from test_envs import ScriptedEnv, kitchen_spec, play
 
-from smac_jax.data.episode import Episode
 from smac_jax.data.minari_dataset import environment_spec, open_dataset, read_episodes
 from smac_jax.envs import conventions
+from smac_jax.envs.episode import Episode
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
@@ -54,7 +54,6 @@ def test_success_relabelling_needs_recorded_successes():
         conventions.success_minus_one(episode_of([0.0]), ADROIT)
 
 
-@pytest.mark.xfail(strict=True, reason="infos/success of T entries shifts by one step and loses the last")
 def test_success_relabelling_refuses_infos_of_another_length():
     with pytest.raises(InputError):
         conventions.success_minus_one(episode_of([0.0, 0.0], success=[False, True]), ADROIT)
@@ -88,7 +87,6 @@ def test_kitchen_relabelling_pays_each_task_once(kwargs, rewards, expected, term
     assert len(relabelled.observations) == len(expected) + 1
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="FrankaKitchen's own default tasks are not in its spec")
 def test_kitchen_relabelling_without_listed_tasks_is_refused_or_works():
     spec = EnvSpec("FrankaKitchen-v1", entry_point="toy:Toy")
     with contextlib.suppress(InputError):

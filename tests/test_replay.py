@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smac_jax.data.replay import create_replay, filled_rows, insert, sample_replay, with_capacity
-from smac_jax.training.keys import stream_keys
+from smac_jax.keys import stream_keys
 from smac_jax.types import Batch
 
 SEEDS, OBSERVATIONS, ACTIONS = 2, 3, 1

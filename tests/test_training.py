@@ -7,7 +7,7 @@ from test_step import ACTIONS, OBSERVATIONS, identical, make_batch, standardizer
 from smac_jax.agent import AgentSpec, act_seeds, create_agents
 from smac_jax.agent import terms as catalogue
 from smac_jax.data.replay import create_replay, insert
-from smac_jax.training.keys import episode_seed, fold_seeds, stream_keys
+from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.training.online import make_online_updates
 

@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from minari.storage.local import list_local_datasets
 
 from smac_jax.agent.state import Standardizer
-from smac_jax.data.episode import Episode, flat_space, flatten_observation
+from smac_jax.envs.episode import Episode, flat_space, flatten_observation
 from smac_jax.envs.tasks import Task
 from smac_jax.errors import InputError
 from smac_jax.types import Batch
@@ -76,7 +76,9 @@ def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: i
         rewards, flags = np.asarray(data.rewards), (data.terminations, data.truncations)
         terminations, truncations = (np.asarray(flag, dtype=bool) for flag in flags)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where} has observations or flags that cannot be read ({error})") from error
+        raise InputError(f"{where} has fields that cannot be read ({error}); re-record it") from error
+    if rewards.ndim != 1:
+        raise InputError(f"{where} has rewards of shape {rewards.shape}, one a step is needed; re-record it")
     steps = len(rewards)
     if steps == 0:
         raise InputError(f"{where} is empty; filter it out with MinariDataset.filter_episodes")
@@ -90,12 +92,15 @@ def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: i
     for name, (values, shape) in expected.items():
         if values.shape != shape:
             raise InputError(f"{where} has {name} of shape {values.shape} instead of {shape}; re-record it")
+    ends = np.flatnonzero(terminations | truncations)
+    if len(ends) and ends[0] != steps - 1:
+        raise InputError(f"{where} goes on after a termination or truncation at step {ends[0]}; split it there")
     for name, values in (("observations", observations), ("actions", actions), ("rewards", rewards)):
         _check_array(name, values, where)
-    excess = np.maximum(box.low - actions, actions - box.high) / (box.high - box.low)
-    if excess.max() > _BOUND_TOLERANCE:
+    excess = np.maximum(box.low - actions, actions - box.high)
+    if np.any(excess > _BOUND_TOLERANCE * (box.high - box.low)):
         raise InputError(
-            f"{where} has actions outside the action space (by {excess.max():.2g} of its width); clip them to "
+            f"{where} has actions outside the action space (by {excess.max():.2g}); clip them to "
             f"[{box.low.min():g}, {box.high.max():g}] when recording"
         )
     return Episode(observations, actions, rewards, terminations, truncations, data.infos or {})
@@ -111,10 +116,14 @@ def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
     box = dataset.spec.action_space
     if not isinstance(box, gym.spaces.Box) or not box.is_bounded() or len(box.shape) != 1:
         raise InputError(f"{name} has the action space {box}; a bounded Box of rank 1 is needed")
+    if np.any(box.low >= box.high):
+        raise InputError(f"{name} has an action dimension of no width; leave it out of the action space")
     try:
         observation_dim = flat_space(dataset.spec.observation_space, task.observation_keys).shape[0]
     except (TypeError, KeyError) as error:
-        raise InputError(f"{name} has observations that the task {task.name} cannot read ({error})") from error
+        raise InputError(
+            f"{name} has observations that the task {task.name} cannot read ({error}); choose the task that fits"
+        ) from error
     if dataset.total_episodes == 0:
         raise InputError(f"{name} has no episodes; record some, or check the id")
     episodes: list[Episode] = []
@@ -123,7 +132,9 @@ def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
             where = f"{name} episode {index}"
             episodes.append(_read_episode(data, task, box, observation_dim, where))
     except KeyError as error:
-        raise InputError(f"{name} episode {len(episodes)} lacks the field {error}; re-record it") from error
+        raise InputError(f"{name} episode {len(episodes)} lacks a field ({error}); re-record it") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({error}); download or record it again") from error
     return episodes
 
 

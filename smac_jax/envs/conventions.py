@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from smac_jax.data.episode import Episode
+from smac_jax.envs.episode import Episode
 from smac_jax.errors import InputError
 
 
@@ -30,6 +30,11 @@ def success_minus_one(episode: Episode, spec: EnvSpec) -> Episode:
             "record it with DataCollector(record_infos=True)"
         )
     success = np.asarray(episode.infos["success"], dtype=bool)[1:]
+    if success.shape != episode.rewards.shape:
+        raise InputError(
+            f"infos/success of {spec.id} has shape {success.shape} after the reset's entry instead of "
+            f"{episode.rewards.shape}; record one entry an observation, as DataCollector does"
+        )
     relabelled = episode._replace(rewards=success.astype(np.float64) - 1.0)
     if not success.any():
         return relabelled
@@ -52,7 +57,12 @@ def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
     The live convention is the one kept, since it is Markov in (state, tasks done) and has an end: with the public
     D4RL/kitchen data's own rewards, the number of targets done at each step without termination, a fast solution
     and standing still after it would be told apart only by the time limit.
+
+    Raises:
+        InputError: the specification does not name the target tasks.
     """
+    if "tasks_to_complete" not in spec.kwargs:
+        raise InputError(f"{spec.id} was recorded without tasks_to_complete; record it with the target tasks named")
     rewards = np.asarray(episode.rewards, dtype=np.float64)
     if spec.kwargs.get("remove_task_when_completed", True):
         completed = np.cumsum(rewards)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
-from smac_jax.data.episode import Episode
 from smac_jax.envs import conventions
+from smac_jax.envs.episode import Episode
 from smac_jax.errors import InputError
 
 ScoreRule = Literal["success", "completions", "normalized_return"]

@@ -6,7 +6,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from smac_jax.data.episode import flat_space, flatten_observation
+from smac_jax.envs.episode import flat_space, flatten_observation
 from smac_jax.envs.tasks import ScoreRule, normalized_score
 
 

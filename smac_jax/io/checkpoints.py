@@ -20,7 +20,10 @@ class Checkpoints:
     no trace.
     """
 
-    def __init__(self, workdir: Path):
+    def __init__(self, workdir: Path, create: bool = True):
+        """Open the checkpoints of a run; without `create`, they must be there (`InputError`)."""
+        if not create and not (workdir / CHECKPOINTS).is_dir():
+            raise InputError(f"{workdir} holds no checkpoint yet; let its run write one first")
         self._manager = ocp.CheckpointManager(
             (workdir / CHECKPOINTS).absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False),
@@ -36,9 +39,14 @@ class Checkpoints:
         arguments = {name: ocp.args.StandardSave(serialization.to_state_dict(tree)) for name, tree in items.items()}
         self._manager.save(step, args=ocp.args.Composite(counters=ocp.args.JsonSave(dict(counters)), **arguments))
 
-    def _newest(self) -> int:
+    def newest_step(self) -> int:
+        """Step of the newest whole checkpoint.
+
+        Raises:
+            InputError: there is none.
+        """
         if self.latest_step is None:
-            raise InputError(f"{self._manager.directory} holds no checkpoint yet; let pretrain write one first")
+            raise InputError(f"{self._manager.directory} holds no checkpoint yet; let its run write one first")
         return self.latest_step
 
     def counters(self) -> dict[str, Any]:
@@ -48,7 +56,7 @@ class Checkpoints:
             InputError: there is no checkpoint.
         """
         arguments = ocp.args.Composite(counters=ocp.args.JsonRestore())
-        return dict(self._manager.restore(self._newest(), args=arguments)["counters"])
+        return dict(self._manager.restore(self.newest_step(), args=arguments)["counters"])
 
     def restore(self, name: str, like: Any) -> Any:
         """A pytree of the newest checkpoint.
@@ -62,8 +70,9 @@ class Checkpoints:
         """
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, serialization.to_state_dict(like))
         arguments = ocp.args.Composite(**{name: ocp.args.StandardRestore(target)})
+        step = self.newest_step()
         try:
-            restored = self._manager.restore(self._newest(), args=arguments)
+            restored = self._manager.restore(step, args=arguments)
         except ValueError as error:
             raise InputError(
                 f"{self._manager.directory} does not fit the configured networks "

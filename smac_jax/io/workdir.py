@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -32,18 +33,18 @@ SUMMARY_FILE = "summary.json"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is either whole or not there; NaN becomes null."""
+    """Write JSON so that the file is either whole or not there; NaN and infinities become null."""
     temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(_without_nan(content), indent=2) + "\n")
+    temporary.write_text(json.dumps(_finite(content), indent=2) + "\n")
     os.replace(temporary, path)
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _without_nan(item) for name, item in value.items()}
+        return {str(name): _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -59,6 +60,18 @@ def read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not valid JSON ({error}); start the run again in a new --workdir") from error
     return dict(content)
+
+
+def read_run(workdir: Path) -> dict[str, Any]:
+    """The record of the run in a working directory, see `claim`.
+
+    Raises:
+        InputError: the directory holds none.
+    """
+    run = read_json(workdir / CONFIG_FILE).get("run")
+    if not isinstance(run, dict):
+        raise InputError(f"{workdir / CONFIG_FILE} was not written by a run; give the working directory of one")
+    return run
 
 
 def _git_commit() -> str | None:
@@ -111,9 +124,9 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
         InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
     """
     config = workdir / CONFIG_FILE
-    run = json.loads(json.dumps(_without_nan(run)))
+    run = json.loads(json.dumps(_finite(run)))
     if config.exists():
-        differences = _differences(read_json(config).get("run"), run)
+        differences = _differences(read_run(workdir), run)
         if differences:
             shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
             raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")

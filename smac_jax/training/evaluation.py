@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from smac_jax.envs.collector import Outcome, read_outcomes
-from smac_jax.training.keys import episode_seed
+from smac_jax.keys import episode_seed
 
 Policy = Callable[[np.ndarray], np.ndarray]
 

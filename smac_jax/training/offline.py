@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from smac_jax.agent import AgentState, Terms, step_seeds
-from smac_jax.training.keys import fold_seeds
+from smac_jax.keys import fold_seeds
 from smac_jax.types import Batch, Info
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from smac_jax.agent import AgentState, Terms, step_seeds
 from smac_jax.data.replay import Replay, insert, sample_replay
-from smac_jax.training.keys import fold_seeds
+from smac_jax.keys import fold_seeds
 from smac_jax.training.offline import mean_info, sample_batch
 from smac_jax.types import Batch, Info
 

@@ -9,11 +9,12 @@ import gymnasium as gym
 import minari
 import numpy as np
 from minari import DataCollector
+from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage.local import list_local_datasets
 
 from smac_jax.envs.register import register_robotics
 from smac_jax.errors import InputError
-from smac_jax.training.keys import episode_seed
+from smac_jax.keys import episode_seed
 
 if TYPE_CHECKING:
     from gymnasium_robotics.envs.maze.maze_v4 import Maze
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 register_robotics()
 
 ENV_ID = "PointMaze_UMaze-v3"
+# The goal lies at one end of the U, as in D4RL's maze2d-umaze; episodes start in any other cell.
+MAZE_MAP = [
+    [1, 1, 1, 1, 1],
+    [1, "r", "r", "r", 1],
+    [1, 1, 1, "r", 1],
+    [1, "g", "r", "r", 1],
+    [1, 1, 1, 1, 1],
+]
 HORIZON = 220
 _GAIN, _DAMPING = 4.0, 1.0
 _ACTION_NOISE = 0.8
 _DESCRIPTION = (
-    f"{ENV_ID} with continuing_task=False: reward 1 and termination at the goal, else 0, truncated after {HORIZON} "
+    f"{ENV_ID} with the goal at one end and continuing_task=False: reward 1 and termination at the goal, else 0, truncated after {HORIZON} "
     f"steps. A damped pull along the shortest path, with action noise of standard deviation {_ACTION_NOISE}; "
     "each episode first makes for a random cell, for at least half of its time."
 )
@@ -69,8 +78,8 @@ def record_pointmaze(
 ) -> minari.MinariDataset:
     """Record a dataset.
 
-    The controller first makes for a random cell for at least half of its time, and then often has too little left: the data covers
-    the maze, and imitating it is far from the best that can be done with it.
+    The controller first makes for a random cell for at least half of its time, and then often has too little left:
+    the data covers the maze, and imitating it is far from the best that can be done with it.
 
     Args:
         dataset_id: of the dataset to create.
@@ -79,11 +88,16 @@ def record_pointmaze(
         on_episode: called after each episode.
 
     Raises:
-        InputError: the dataset exists already.
+        InputError: the id is malformed, or the dataset exists already.
     """
+    try:
+        parse_dataset_id(dataset_id)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{dataset_id} is no Minari id; write --output=NAMESPACE/NAME-v0") from error
     if dataset_id in list_local_datasets():
         raise InputError(f"the dataset {dataset_id} exists already; choose another --output, or delete it")
-    env = DataCollector(gym.make(ENV_ID, continuing_task=False, max_episode_steps=HORIZON), record_infos=True)
+    env = gym.make(ENV_ID, maze_map=MAZE_MAP, continuing_task=False, max_episode_steps=HORIZON)
+    env = DataCollector(env, record_infos=True)
     maze: Maze = env.unwrapped.maze
     rng = np.random.default_rng(seed)
     cells = np.argwhere(np.array(maze.maze_map) != 1)
