@@ -40,9 +40,8 @@ def get_config(name: str) -> ConfigDict:
         "antmaze": (256, 256),
         "pointmaze": (64, 64),
     }[task]
-    # relu, silu, gelu or tanh, in actor and critic; the denoiser is always silu. A smooth one lets the penalty shape
-    # the critic's action-gradient between the data.
-    config.network.activation = "silu"
+    # relu, silu, gelu or tanh, in actor and critic; the denoiser is always silu.
+    config.network.activation = "silu" if task == "pointmaze" else "relu"
     # Number of critics; their minimum is the value.
     config.network.critics = 2
     # LayerNorm before each activation of the critic.

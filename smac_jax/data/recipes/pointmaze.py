@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 register_robotics()
 
 ENV_ID = "PointMaze_UMaze-v3"
-# The goal lies at one end of the U, as in D4RL's maze2d-umaze; episodes start in any other cell.
+# One goal, as in D4RL's maze2d-umaze, here in the bend of the U; episodes start in any other cell.
 MAZE_MAP = [
     [1, 1, 1, 1, 1],
     [1, "r", "r", "r", 1],
-    [1, 1, 1, "r", 1],
-    [1, "g", "r", "r", 1],
+    [1, 1, 1, "g", 1],
+    [1, "r", "r", "r", 1],
     [1, 1, 1, 1, 1],
 ]
-HORIZON = 220
+HORIZON = 150
 _GAIN, _DAMPING = 4.0, 1.0
 _ACTION_NOISE = 0.8
 _DESCRIPTION = (
-    f"{ENV_ID} with the goal at one end and continuing_task=False: reward 1 and termination at the goal, else 0, truncated after {HORIZON} "
+    f"{ENV_ID} with the goal in the bend and continuing_task=False: reward 1 and termination at the goal, else 0, truncated after {HORIZON} "
     f"steps. A damped pull along the shortest path, with action noise of standard deviation {_ACTION_NOISE}; "
     "each episode first makes for a random cell, for at least half of its time."
 )
@@ -100,10 +100,10 @@ def record_pointmaze(
     env = DataCollector(env, record_infos=True)
     maze: Maze = env.unwrapped.maze
     rng = np.random.default_rng(seed)
-    cells = np.argwhere(np.array(maze.maze_map) != 1)
+    free = [(row, column) for row, line in enumerate(MAZE_MAP) for column, cell in enumerate(line) if cell != 1]
     for episode in range(episodes):
         observation, _ = env.reset(seed=episode_seed(seed, "record", episode))
-        detour = maze.cell_rowcol_to_xy(rng.choice(cells))
+        detour = maze.cell_rowcol_to_xy(rng.choice(free))
         detour_steps = rng.integers(HORIZON // 2, HORIZON)
         for step in itertools.count():
             goal = detour if step < detour_steps else observation["desired_goal"]
