@@ -41,7 +41,7 @@ def get_config(name: str) -> ConfigDict:
         "pointmaze": (64, 64),
     }[task]
     # relu, silu, gelu or tanh, in actor and critic; the denoiser is always silu.
-    config.network.activation = "silu" if task == "pointmaze" else "relu"
+    config.network.activation = "relu"
     # Number of critics; their minimum is the value.
     config.network.critics = 2
     # LayerNorm before each activation of the critic.
@@ -73,7 +73,7 @@ def get_config(name: str) -> ConfigDict:
         "adroit_binary": 20_000,
         "locomotion": 250_000,
         "antmaze": 1_000_000,
-        "pointmaze": 15_000,
+        "pointmaze": 10_000,
     }[task]
 
     config.online = ConfigDict()
@@ -106,6 +106,6 @@ def get_config(name: str) -> ConfigDict:
         # Muon's matrix iterations pay off on wide layers; on narrow ones they cost more than the update itself.
         config.optimizer.name = "adam"
         config.offline.steps = min(config.offline.steps, 50_000)
-        config.online.steps = 5_000 if task == "pointmaze" else 10_000
+        config.online.steps = 4_000 if task == "pointmaze" else 10_000
         config.online.warmup_steps = config.online.steps // 10
     return config

@@ -23,7 +23,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Discount gamma.
     terms.discount = 0.99
     # Share of the critic that moves into its target at each update.
-    terms.tau = 0.01 if maze else 0.005
+    terms.tau = 0.005
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
     terms.max_log_snr = 6.0
@@ -67,7 +67,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # data's own, and chasing it would wash the policy out.
     terms.temperature = ConfigDict()
     terms.temperature.weight = 0.0 if narrow else 1.0
-    # Target entropy divided by the number of action dimensions, in nats; SAC keeps it online. In the maze a mode that
-    # waits for its own noise to take it over the goal's edge is as good as one that goes there, unless noise is scarce.
-    terms.temperature.entropy_per_dim = -2.0 if maze else -1.0
+    # Target entropy divided by the number of action dimensions, in nats; SAC keeps it online.
+    terms.temperature.entropy_per_dim = -1.0
     return config

@@ -18,7 +18,7 @@ from smac_jax.errors import InputError
 
 _RECIPE = flags.DEFINE_enum("recipe", None, ["pointmaze"], "How the data is made.")
 _OUTPUT = flags.DEFINE_string("output", None, "Id of the Minari dataset to create, such as pointmaze/umaze-v0.")
-_EPISODES = flags.DEFINE_integer("episodes", 300, "Episodes to record.")
+_EPISODES = flags.DEFINE_integer("episodes", 600, "Episodes to record.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of resets and noise.")
 
 

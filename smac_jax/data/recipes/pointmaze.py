@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import minari
 import numpy as np
+from gymnasium.wrappers import RepeatAction
 from minari import DataCollector
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage.local import list_local_datasets
@@ -30,13 +31,16 @@ MAZE_MAP = [
     [1, "r", "r", "r", 1],
     [1, 1, 1, 1, 1],
 ]
-HORIZON = 150
+# Simulation steps; an agent decides on every fifth. At the simulator's own 100 decisions a second one action hardly
+# matters, and its value drowns in the critic's error.
+HORIZON, DECISION_STEPS = 200, 5
 _GAIN, _DAMPING = 4.0, 1.0
 _ACTION_NOISE = 0.8
 _DESCRIPTION = (
-    f"{ENV_ID} with the goal in the bend and continuing_task=False: reward 1 and termination at the goal, else 0, truncated after {HORIZON} "
-    f"steps. A damped pull along the shortest path, with action noise of standard deviation {_ACTION_NOISE}; "
-    "each episode first makes for a random cell, for at least half of its time."
+    f"{ENV_ID} with the goal in the bend and continuing_task=False: reward 1 and termination at the goal, else 0. Each "
+    f"action is repeated {DECISION_STEPS} times; episodes are truncated after {HORIZON // DECISION_STEPS} actions. A "
+    f"damped pull along the shortest path, with action noise of standard deviation {_ACTION_NOISE}; each episode first "
+    "makes for a random cell, for at least half of its time."
 )
 
 Cell = tuple[int, int]
@@ -97,14 +101,14 @@ def record_pointmaze(
     if dataset_id in list_local_datasets():
         raise InputError(f"the dataset {dataset_id} exists already; choose another --output, or delete it")
     env = gym.make(ENV_ID, maze_map=MAZE_MAP, continuing_task=False, max_episode_steps=HORIZON)
-    env = DataCollector(env, record_infos=True)
+    env = DataCollector(RepeatAction(env, DECISION_STEPS), record_infos=True)
     maze: Maze = env.unwrapped.maze
     rng = np.random.default_rng(seed)
     free = [(row, column) for row, line in enumerate(MAZE_MAP) for column, cell in enumerate(line) if cell != 1]
     for episode in range(episodes):
         observation, _ = env.reset(seed=episode_seed(seed, "record", episode))
         detour = maze.cell_rowcol_to_xy(rng.choice(free))
-        detour_steps = rng.integers(HORIZON // 2, HORIZON)
+        detour_steps = rng.integers(HORIZON // DECISION_STEPS // 2, HORIZON // DECISION_STEPS)
         for step in itertools.count():
             goal = detour if step < detour_steps else observation["desired_goal"]
             action = noisy_waypoint_action(maze, observation, goal, rng)
