@@ -6,6 +6,7 @@ The dataset is written below MINARI_DATASETS_PATH, as Minari does. Recipes: poin
 PointMaze_UMaze-v3).
 """
 
+import os
 import warnings
 
 import numpy as np
@@ -30,6 +31,9 @@ def main() -> None:
         raise InputError(f"--episodes={_EPISODES.value} must be positive")
     if _SEED.value < 0:
         raise InputError(f"--seed={_SEED.value} must not be negative")
+    if path := os.environ.get("MINARI_DATASETS_PATH"):
+        # Minari's writer loses its way with a relative path.
+        os.environ["MINARI_DATASETS_PATH"] = os.path.abspath(path)
     with warnings.catch_warnings():
         # Minari asks for authors and links, which a locally built dataset does not need.
         warnings.simplefilter("ignore", UserWarning)

@@ -90,6 +90,13 @@ def finetuned(pretrained):
     return minari, workdir, output
 
 
+def test_make_dataset_writes_below_a_relative_path(tmp_path):
+    relative = Path(os.path.relpath(tmp_path, REPOSITORY))
+    output = run(relative, "make_dataset", "--recipe=pointmaze", "--output=pointmaze/new-v0", "--episodes=2")
+    assert "2 episodes" in output
+    assert (tmp_path / "pointmaze" / "new-v0" / "data" / "main_data.hdf5").exists()
+
+
 def test_pretrain_writes_the_files_of_the_contract(pretrained):
     _, workdir, output = pretrained
     metrics = rows(workdir / "metrics.csv")

@@ -24,7 +24,7 @@ register_robotics()
 
 ENV_ID = "PointMaze_UMaze-v3"
 # One goal, as in D4RL's maze2d-umaze, here in the bend of the U; episodes start in any other cell.
-MAZE_MAP = [
+MAZE_MAP: list[list[object]] = [
     [1, 1, 1, 1, 1],
     [1, "r", "r", "r", 1],
     [1, 1, 1, "g", 1],
