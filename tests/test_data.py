@@ -165,7 +165,7 @@ def test_missing_field_is_named(create):
     dataset = create(toy_episodes())
     with h5py.File(next(dataset.storage.data_path.glob("*.hdf5")), "a") as file:
         del file["episode_1/rewards"]
-    with pytest.raises(InputError, match=r"toy/toy-v0 episode 1 lacks the field .*rewards.*; re-record") as caught:
+    with pytest.raises(InputError, match=r"toy/toy-v0 episode 1 lacks a field .*rewards.*; re-record") as caught:
         load(dataset)
     one_line(caught)
 

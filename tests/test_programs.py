@@ -189,7 +189,10 @@ def test_report_is_one_self_contained_page(finetuned):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert 'name="viewport"' in page
     assert (workdir.parent / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    table = (workdir.parent / "report.md").read_text().splitlines()
+    assert len({line.count("|") for line in table}) == 1
     summary = json.loads((workdir / "summary.json").read_text())
+    assert any("smac → sac" in line and f"{summary['regret'][0]:.3f}" in line for line in table)
     assert f"offline score {sum(summary['offline_score']) / 2:.3f}" in output
 
 

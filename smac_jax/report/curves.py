@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from smac_jax.report.collect import Curve, Run
 
@@ -61,6 +61,8 @@ def plot_learning_curves(runs: Sequence[Run], path: Path) -> None:
             if run.online:
                 _draw(online, run.online, color, run.label)
         _style(offline, "offline updates")
+        # The last offline label would run into the first online one.
+        offline.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))
         _style(online, "online environment steps")
         offline.set_ylabel("score", color=_INK)
         offline.set_title(dataset, loc="left", fontsize=11, color=_INK)

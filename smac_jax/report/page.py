@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page."""
+"""The report as one self-contained HTML page, and its table as Markdown."""
 
 import base64
 from collections.abc import Sequence
@@ -75,3 +75,19 @@ def write_page(runs: Sequence[Run], directory: Path, picture: Path, path: Path) 
             rows=summary_rows(runs, directory),
         )
     )
+
+
+def write_markdown(runs: Sequence[Run], directory: Path, path: Path) -> None:
+    """Write the page's table as Markdown, each cell a mean over seeds with their range.
+
+    Args:
+        runs: finished runs below `directory`.
+        directory: see `write_page`.
+        path: Markdown file to write.
+    """
+    names = ["dataset", "method", "seeds", *_COLUMNS]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|" + "---:|" * (len(names) - 2)]
+    for row in summary_rows(runs, directory):
+        cells = [f"{cell['mean']} ({cell['spread']})" if cell["spread"] else cell["mean"] for cell in row["cells"]]
+        lines.append("| " + " | ".join([row["dataset"], row["method"], str(row["seeds"]), *cells]) + " |")
+    path.write_text("\n".join(lines) + "\n")
