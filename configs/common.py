@@ -49,15 +49,17 @@ def get_config(name: str) -> ConfigDict:
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
 
+    # The maze is small and its budget short.
+    learning_rate = 1e-3 if task == "pointmaze" else 3e-4
     config.optimizer = ConfigDict()
     # adam, or muon: Muon on hidden kernels and Adam elsewhere.
     config.optimizer.name = "muon"
     # Learning rate of the actor.
-    config.optimizer.actor = 1e-3 if task == "pointmaze" else 3e-4
+    config.optimizer.actor = learning_rate
     # Learning rate of the critic.
-    config.optimizer.critic = 1e-3 if task == "pointmaze" else 3e-4
+    config.optimizer.critic = learning_rate
     # Learning rate of the denoiser.
-    config.optimizer.denoiser = 1e-3 if task == "pointmaze" else 3e-4
+    config.optimizer.denoiser = learning_rate
     # Learning rate of the temperature, and of kappa where it is learned.
     config.optimizer.temperature = 3e-4
 

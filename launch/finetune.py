@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
@@ -105,9 +105,7 @@ def finetune(
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
     log_every = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
-    horizon = source.task.horizon(source.env_spec)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
-    env = make_vector_env(source.env_spec, source.task, len(seeds))
     offline = Checkpoints(checkpoint, create=False)
     run = {
         **pretrained,
@@ -124,7 +122,8 @@ def finetune(
     capacity = config.online.replay_capacity or steps
     replay = create_replay(len(seeds), capacity, *dims)
     episode_seeds = [lambda episode, seed=seed: episode_seed(seed, "train", episode) for seed in seeds]
-    collector = Collector(env, episode_seeds, horizon)
+    env = make_vector_env(source.env_spec, source.task, len(seeds))
+    collector = Collector(env, episode_seeds, source.task.horizon(source.env_spec))
     checkpoints = Checkpoints(workdir)
     start = checkpoints.latest_step
     if start is None:
@@ -196,6 +195,8 @@ def main() -> None:
     config, checkpoint = flags.FLAGS["config"].value, Path(program.required(_CHECKPOINT))
     workdir = Path(program.required(_WORKDIR))
     pretrained = pretrained_run(checkpoint)
+    if not (checkpoint / SUMMARY_FILE).exists():
+        logging.warning("%s has not finished; its newest checkpoint is fine-tuned", checkpoint)
     source = session.load_source(pretrained["dataset"], config, _DOWNLOAD.value)
     if source.data.content_hash != pretrained["dataset_sha256"]:
         raise InputError(
