@@ -61,7 +61,9 @@ def plot_learning_curves(runs: Sequence[Run], path: Path) -> None:
             if run.online:
                 _draw(online, run.online, color, run.label)
         _style(offline, "offline updates")
-        # The last offline label would run into the first online one.
+        # The last offline label would run into the first online one; pruning takes it only at the very edge.
+        if any(run.offline for run in mine):
+            offline.set_xlim(0, max(run.offline.steps[-1] for run in mine if run.offline))
         offline.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))
         _style(online, "online environment steps")
         offline.set_ylabel("score", color=_INK)
