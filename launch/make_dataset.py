@@ -1,6 +1,6 @@
 """Build a Minari dataset by a recipe.
 
-    python -m launch.make_dataset --recipe=pointmaze --output=MINARI_ID [--episodes=N] [--seed=0]
+    python -m launch.make_dataset --recipe=pointmaze --output=MINARI_ID [--episodes=N] [--steps=N] [--seed=0]
 
 The dataset is written below MINARI_DATASETS_PATH, as Minari does. Recipes: pointmaze (a noisy waypoint controller in
 PointMaze_UMaze-v3).
@@ -20,6 +20,7 @@ from smac_jax.errors import InputError
 _RECIPE = flags.DEFINE_enum("recipe", None, ["pointmaze"], "How the data is made.")
 _OUTPUT = flags.DEFINE_string("output", None, "Id of the Minari dataset to create, such as pointmaze/umaze-v0.")
 _EPISODES = flags.DEFINE_integer("episodes", 600, "Episodes to record.")
+_STEPS = flags.DEFINE_integer("steps", None, "End with the episode that reaches this many steps, if that is earlier.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of resets and noise.")
 
 
@@ -29,6 +30,8 @@ def main() -> None:
     output = program.required(_OUTPUT)
     if _EPISODES.value < 1:
         raise InputError(f"--episodes={_EPISODES.value} must be positive")
+    if _STEPS.value is not None and _STEPS.value < 1:
+        raise InputError(f"--steps={_STEPS.value} must be positive")
     if _SEED.value < 0:
         raise InputError(f"--seed={_SEED.value} must not be negative")
     if path := os.environ.get("MINARI_DATASETS_PATH"):
@@ -38,7 +41,7 @@ def main() -> None:
         # Minari asks for authors and links, which a locally built dataset does not need.
         warnings.simplefilter("ignore", UserWarning)
         with progress_bar(_EPISODES.value, 0, "episodes", f"record {output}") as bar:
-            dataset = record_pointmaze(output, _EPISODES.value, _SEED.value, bar.update)
+            dataset = record_pointmaze(output, _EPISODES.value, _SEED.value, _STEPS.value, bar.update)
     success = np.mean([np.any(episode.infos["success"]) for episode in dataset.iterate_episodes()])
     print(f"{output}: {dataset.total_episodes} episodes, {dataset.total_steps} steps, success rate {success:.3f}")
 

@@ -36,7 +36,7 @@ def config_fields(config: ConfigDict, prefix: str = "--config") -> list[str]:
 def _print_help(description: str, module: Any) -> None:
     print(description.strip(), "\n\nFlags:")
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name):
-        default = "required" if flag.default is None else f"default {flag.default}"
+        default = "no default" if flag.default is None else f"default {flag.default}"
         print(f"  --{flag.name}: {flag.help} ({default})")
     config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
     if isinstance(config, ConfigDict):

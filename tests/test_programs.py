@@ -92,8 +92,8 @@ def finetuned(pretrained):
 
 def test_make_dataset_writes_below_a_relative_path(tmp_path):
     relative = Path(os.path.relpath(tmp_path, REPOSITORY))
-    output = run(relative, "make_dataset", "--recipe=pointmaze", "--output=pointmaze/new-v0", "--episodes=2")
-    assert "2 episodes" in output
+    output = run(relative, "make_dataset", "--recipe=pointmaze", "--output=pointmaze/new-v0", "--steps=1")
+    assert "1 episodes" in output
     assert (tmp_path / "pointmaze" / "new-v0" / "data" / "main_data.hdf5").exists()
 
 

@@ -78,7 +78,11 @@ def noisy_waypoint_action(
 
 
 def record_pointmaze(
-    dataset_id: str, episodes: int, seed: int, on_episode: Callable[[], object] = lambda: None
+    dataset_id: str,
+    episodes: int,
+    seed: int,
+    steps: int | None = None,
+    on_episode: Callable[[], object] = lambda: None,
 ) -> minari.MinariDataset:
     """Record a dataset.
 
@@ -89,6 +93,7 @@ def record_pointmaze(
         dataset_id: of the dataset to create.
         episodes: number of episodes.
         seed: of resets, noise and detours.
+        steps: end with the first episode that brings the dataset to this many steps, if that comes earlier.
         on_episode: called after each episode.
 
     Raises:
@@ -105,6 +110,7 @@ def record_pointmaze(
     maze: Maze = env.unwrapped.maze
     rng = np.random.default_rng(seed)
     free = [(row, column) for row, line in enumerate(MAZE_MAP) for column, cell in enumerate(line) if cell != 1]
+    recorded = 0
     for episode in range(episodes):
         observation, _ = env.reset(seed=episode_seed(seed, "record", episode))
         detour = maze.cell_rowcol_to_xy(rng.choice(free))
@@ -115,7 +121,10 @@ def record_pointmaze(
             observation, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 break
+        recorded += step + 1
         on_episode()
+        if steps is not None and recorded >= steps:
+            break
     try:
         dataset = env.create_dataset(dataset_id, algorithm_name="noisy waypoint controller", description=_DESCRIPTION)
     except ValueError as error:
