@@ -1,6 +1,5 @@
 """Types shared by the whole library."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +9,6 @@ Params = Any
 
 Info = dict[str, jax.Array]
 """Scalar losses and diagnostics by name."""
-
-Metrics = Mapping[str, Any]
 
 
 class Batch(NamedTuple):

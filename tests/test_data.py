@@ -10,13 +10,14 @@ from minari.dataset.episode_data import EpisodeData
 
 from smac_jax.data.minari_dataset import (
     _read_episode,
+    hash_episodes,
     load_offline_data,
     make_standardizer,
     monte_carlo_returns,
     open_dataset,
     read_episodes,
 )
-from smac_jax.envs.episode import flat_space, flatten_observation
+from smac_jax.envs.episode import Episode, flat_space, flatten_observation
 from smac_jax.envs.tasks import Task
 from smac_jax.errors import InputError
 
@@ -124,6 +125,13 @@ def test_standardizer_scales_all_but_nearly_constant_dimensions(create):
 
 def test_monte_carlo_returns_discount_towards_the_end():
     np.testing.assert_allclose(monte_carlo_returns(np.array([1.0, 0.0, 4.0]), 0.5), [2.0, 2.0, 4.0])
+
+
+def test_content_hash_covers_the_success_that_rewards_are_made_from():
+    flags = np.array([False, True])
+    episode = Episode(np.zeros((3, 1)), np.zeros((2, 1)), np.zeros(2), flags, ~flags, {"success": np.zeros(3, bool)})
+    succeeded = episode._replace(infos={"success": np.array([False, False, True])})
+    assert hash_episodes([episode]) != hash_episodes([succeeded])
 
 
 def test_content_hash_is_of_the_recorded_data_alone(create):

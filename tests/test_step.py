@@ -87,7 +87,7 @@ def test_switching_a_term_off_leaves_its_network_alone_even_after_it_has_momentu
     assert not identical(later.critic.params, state.critic.params)
 
 
-def test_smac_without_its_own_terms_is_sac_bit_for_bit():
+def test_smac_without_its_own_terms_is_sac_and_the_denoiser_disturbs_nobody():
     off = catalogue.smac(
         score_penalty=catalogue.ScorePenaltyTerm(weight=0.0), denoising=catalogue.DenoisingTerm(weight=0.0)
     )

@@ -139,10 +139,12 @@ def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
 
 
 def hash_episodes(episodes: list[Episode]) -> str:
-    """SHA-256 over observations, actions, rewards and flags of all episodes, in order."""
+    """SHA-256 over observations, actions, rewards, flags and, where recorded, success of all episodes, in order."""
     digest = hashlib.sha256()
     for episode in episodes:
-        for values in episode[:5]:
+        # Success counts as data: binary rewards are made from it.
+        success = [np.asarray(episode.infos["success"])] if "success" in episode.infos else []
+        for values in (*episode[:5], *success):
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
