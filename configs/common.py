@@ -39,6 +39,7 @@ def get_config(name: str) -> ConfigDict:
         "locomotion": (256, 256),
         "antmaze": (256, 256),
         "pointmaze": (64, 64),
+        "generic": (256, 256),
     }[task]
     # relu, silu, gelu or tanh, in actor and critic; the denoiser is always silu.
     config.network.activation = "relu"
@@ -76,6 +77,7 @@ def get_config(name: str) -> ConfigDict:
         "locomotion": 250_000,
         "antmaze": 1_000_000,
         "pointmaze": 10_000,
+        "generic": 250_000,
     }[task]
 
     config.online = ConfigDict()
@@ -95,7 +97,7 @@ def get_config(name: str) -> ConfigDict:
     # twentieth (finetune) of the phase. finetune does not take it over from the checkpoint.
     config.eval.every = 0
     # Episodes of each evaluation and seed.
-    config.eval.episodes = 10 if task == "locomotion" else 50
+    config.eval.episodes = 10 if task in ("locomotion", "generic") else 50
 
     # Steps between rows of train.csv.
     config.log_every = 1_000

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import common
+from smac_jax.envs.tasks import TASKS
 
 
 def get_config(name: str = "locomotion") -> ConfigDict:
@@ -22,7 +23,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
 
     config.terms = terms = ConfigDict()
     # Discount gamma.
-    terms.discount = 0.99
+    terms.discount = TASKS[config.task].discount
     # Share of the critic that moves into its target at each update.
     terms.tau = 0.005
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.

@@ -9,7 +9,7 @@ are set by --config.a.b=value. The same command again goes on where it stopped.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from launch import program, session
 from launch.summary import write_online_summary
 from smac_jax.agent import AgentState, act_seeds
 from smac_jax.data.replay import create_replay, filled_rows, with_capacity
-from smac_jax.envs.collector import Collector, Transitions
+from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_vector_env
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
@@ -29,8 +29,7 @@ from smac_jax.io.logger import METRICS, RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
 from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.report.collect import OFFLINE_METRICS
-from smac_jax.training.online import insert_transitions, make_online_updates
-from smac_jax.types import Batch
+from smac_jax.training.online import insert_transitions, make_online_updates, to_batch
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Working directory of a pretrain run.")
 _ALGORITHM = flags.DEFINE_enum("algorithm", "sac", list(online_methods.ALGORITHMS), "Online method.")
@@ -79,21 +78,6 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if any(name == settled or name.startswith(f"{settled}.") for settled in _SETTLED):
             raise InputError(f"--config.{name} is settled by the checkpoint; pretrain with it instead")
     return rest
-
-
-def to_batch(transitions: Transitions, config: ConfigDict) -> Batch:
-    """Transitions as the learner sees them: reward scaled and shifted, no known return, time-outs not terminal."""
-    rewards = config.reward.scale * transitions.rewards + config.reward.shift
-    columns = {
-        "observations": transitions.observations,
-        "actions": transitions.actions,
-        "rewards": rewards,
-        "masks": 1.0 - transitions.terminations,
-        "next_observations": transitions.next_observations,
-        "mc_returns": np.full(len(rewards), -np.inf),
-    }
-    # Left on the host: the jitted insertion moves them to the device faster than one call an array.
-    return Batch(**{name: cast(jax.Array, np.asarray(column, np.float32)) for name, column in columns.items()})
 
 
 def finetune(
@@ -174,7 +158,7 @@ def finetune(
             with watch.measure("warmup" if step <= warmup else "train"):
                 actions = np.asarray(act(state, collector.observations, act_keys, np.int32(step)))
                 transitions, outcomes = collector.step(actions)
-                replay = insert_transitions(replay, to_batch(transitions, config))
+                replay = insert_transitions(replay, to_batch(transitions, config.reward.scale, config.reward.shift))
                 if step > warmup:
                     state, info = updates(state, replay, update_keys, data)
                     infos.append(info)

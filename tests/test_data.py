@@ -9,12 +9,12 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.episode_data import EpisodeData
 
 from smac_jax.data.minari_dataset import (
-    _read_episode,
     hash_episodes,
     load_offline_data,
     make_standardizer,
     monte_carlo_returns,
     open_dataset,
+    read_episode,
     read_episodes,
 )
 from smac_jax.envs.episode import Episode, flat_space, flatten_observation
@@ -237,9 +237,9 @@ BAD_FIELDS = {
 
 @pytest.mark.parametrize(("changes", "message"), BAD_FIELDS.values(), ids=BAD_FIELDS)
 def test_bad_episode_is_refused_with_cause_and_remedy(changes, message):
-    _read_episode(fabricated(), TOY_TASK, ACTIONS, 3, "toy episode 0")
+    read_episode(fabricated(), TOY_TASK, ACTIONS, 3, "toy episode 0")
     with pytest.raises(InputError, match=f"^toy episode 0 .*{message}") as caught:
-        _read_episode(fabricated(**changes), TOY_TASK, ACTIONS, 3, "toy episode 0")
+        read_episode(fabricated(**changes), TOY_TASK, ACTIONS, 3, "toy episode 0")
     one_line(caught)
 
 
@@ -252,4 +252,4 @@ def test_bounds_without_width_do_not_hide_bad_actions():
     box = spaces.Box(np.array([0.0, 1.0], np.float32), np.array([4.0, 1.0], np.float32))
     data = fabricated(actions=np.array([[99.0, 1.0]] * 3))
     with pytest.raises(InputError):
-        _read_episode(data, TOY_TASK, box, 3, "toy episode 0")
+        read_episode(data, TOY_TASK, box, 3, "toy episode 0")

@@ -1,9 +1,11 @@
 """Minari datasets as one batch of transitions on the device."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import jax
 import jax.numpy as jnp
 import minari
 import numpy as np
@@ -61,15 +63,31 @@ def environment_spec(dataset: minari.MinariDataset) -> EnvSpec:
     return spec
 
 
-def _check_array(name: str, values: np.ndarray, where: str) -> None:
-    if values.dtype == object or not np.issubdtype(values.dtype, np.number):
-        raise InputError(f"{where} has {name} of type {values.dtype}; numbers are needed, re-record it")
-    if not np.all(np.isfinite(values)):
-        raise InputError(f"{where} has NaN or infinite {name}; remove the episode or re-record it")
+def _check_types(data: Any, where: str) -> None:
+    """Refuse arrays of anything but numbers and flags; conversion might make numbers of them silently."""
+    fields = {name: getattr(data, name) for name in ("observations", "actions", "rewards")}
+    flags = {name: getattr(data, name) for name in ("terminations", "truncations")}
+    success = {"infos/success": data.infos["success"]} if "success" in (data.infos or {}) else {}
+    for name, tree in {**fields, **flags, **success}.items():
+        for values in map(np.asarray, jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, list))):
+            if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+                raise InputError(f"{where} has {name} of type {values.dtype}; numbers are needed, re-record it")
 
 
-def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: int, where: str) -> Episode:
-    """Flatten one recorded episode and check everything the learner relies on."""
+def read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: int, where: str) -> Episode:
+    """Flatten one recorded episode and check everything the learner relies on.
+
+    Args:
+        data: Minari's record of the episode.
+        task: family of its environment.
+        box: action space, and
+        observation_dim: O, both from `check_spaces`.
+        where: names the episode in messages.
+
+    Raises:
+        InputError: a field is missing, empty, of the wrong type or shape, not finite, or out of bounds.
+    """
+    _check_types(data, where)
     try:
         observations = flatten_observation(data.observations, task.observation_keys)
         actions = np.asarray(data.actions)
@@ -96,7 +114,8 @@ def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: i
     if len(ends) and ends[0] != steps - 1:
         raise InputError(f"{where} goes on after a termination or truncation at step {ends[0]}; split it there")
     for name, values in (("observations", observations), ("actions", actions), ("rewards", rewards)):
-        _check_array(name, values, where)
+        if not np.all(np.isfinite(values)):
+            raise InputError(f"{where} has NaN or infinite {name}; remove the episode or re-record it")
     excess = np.maximum(box.low - actions, actions - box.high)
     if np.any(excess > _BOUND_TOLERANCE * (box.high - box.low)):
         raise InputError(
@@ -106,11 +125,11 @@ def _read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: i
     return Episode(observations, actions, rewards, terminations, truncations, data.infos or {})
 
 
-def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
-    """Read, flatten and validate every episode, as recorded.
+def check_spaces(dataset: minari.MinariDataset, task: Task) -> tuple[gym.spaces.Box, int]:
+    """The action space and the flattened observation's dimension O of a dataset.
 
     Raises:
-        InputError: a field is missing, empty, of the wrong type or shape, not finite, or out of bounds.
+        InputError: actions or observations are not bounded vectors and vectors, or there are no episodes.
     """
     name = dataset.spec.dataset_id
     box = dataset.spec.action_space
@@ -126,16 +145,46 @@ def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
         ) from error
     if dataset.total_episodes == 0:
         raise InputError(f"{name} has no episodes; record some, or check the id")
-    episodes: list[Episode] = []
+    return box, observation_dim
+
+
+def iterate_records(dataset: minari.MinariDataset) -> Iterator[tuple[str, Any]]:
+    """Minari's record of each episode, with the name it has in messages.
+
+    Raises:
+        InputError: a field is missing, or the file is damaged; no later episode can be read then.
+    """
+    name, number = dataset.spec.dataset_id, 0
     try:
-        for index, data in enumerate(dataset.iterate_episodes()):
-            where = f"{name} episode {index}"
-            episodes.append(_read_episode(data, task, box, observation_dim, where))
+        for data in dataset.iterate_episodes():
+            yield f"{name} episode {number}", data
+            number += 1
     except KeyError as error:
-        raise InputError(f"{name} episode {len(episodes)} lacks a field ({error}); re-record it") from error
+        raise InputError(f"{name} episode {number} lacks a field ({error}); re-record it") from error
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error}); download or record it again") from error
-    return episodes
+
+
+def read_episodes(dataset: minari.MinariDataset, task: Task) -> list[Episode]:
+    """Read, flatten and validate every episode, as recorded.
+
+    Raises:
+        InputError: see `check_spaces`, `iterate_records` and `read_episode`.
+    """
+    box, observation_dim = check_spaces(dataset, task)
+    return [read_episode(data, task, box, observation_dim, where) for where, data in iterate_records(dataset)]
+
+
+def relabel_episode(episode: Episode, task: Task, spec: EnvSpec, where: str) -> Episode:
+    """An episode in the task's convention.
+
+    Raises:
+        InputError: its rewards contradict the convention; the message begins with `where`.
+    """
+    try:
+        return task.relabel(episode, spec)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def hash_episodes(episodes: list[Episode]) -> str:
@@ -189,7 +238,8 @@ def load_offline_data(
     spec, box = environment_spec(dataset), dataset.spec.action_space
     assert isinstance(box, gym.spaces.Box)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Batch._fields}
-    for episode in (task.relabel(episode, spec) for episode in recorded):
+    for index, original in enumerate(recorded):
+        episode = relabel_episode(original, task, spec, f"{dataset.spec.dataset_id} episode {index}")
         rewards = reward_scale * episode.rewards + reward_shift
         actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
         columns["observations"].append(episode.observations[:-1])

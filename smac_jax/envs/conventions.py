@@ -10,6 +10,11 @@ from smac_jax.envs.episode import Episode
 from smac_jax.errors import InputError
 
 
+def _end_at(episode: Episode, done: np.ndarray) -> Episode:
+    """The episode up to the first step (T,) that is done, which terminates it; all of it where none is."""
+    return episode.cut(int(np.argmax(done)) + 1, terminated=True) if done.any() else episode
+
+
 def keep_native(episode: Episode, spec: EnvSpec) -> Episode:
     """Rewards and terminations as recorded."""
     del spec
@@ -22,7 +27,7 @@ def success_minus_one(episode: Episode, spec: EnvSpec) -> Episode:
     An episode that succeeds only after the evaluation horizon is kept up to its success: it still shows how.
 
     Raises:
-        InputError: the dataset records no `infos/success`.
+        InputError: the dataset records no `infos/success`, or one that its own sparse rewards contradict.
     """
     if "success" not in episode.infos:
         raise InputError(
@@ -35,10 +40,13 @@ def success_minus_one(episode: Episode, spec: EnvSpec) -> Episode:
             f"infos/success of {spec.id} has shape {success.shape} after the reset's entry instead of "
             f"{episode.rewards.shape}; record one entry an observation, as DataCollector does"
         )
-    relabelled = episode._replace(rewards=success.astype(np.float64) - 1.0)
-    if not success.any():
-        return relabelled
-    return relabelled.cut(int(np.argmax(success)) + 1, terminated=True)
+    if spec.kwargs.get("reward_type") == "sparse" and np.any((episode.rewards > 0) != success):
+        step = int(np.argmax((episode.rewards > 0) != success))
+        raise InputError(
+            f"the reward {episode.rewards[step]:g} at step {step} contradicts infos/success={success[step]}, since "
+            f"{spec.id} pays at success alone; record both anew"
+        )
+    return _end_at(episode._replace(rewards=success.astype(np.float64) - 1.0), success)
 
 
 class SuccessMinusOne(gym.Wrapper):
@@ -59,17 +67,39 @@ def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
     and standing still after it would be told apart only by the time limit.
 
     Raises:
-        InputError: the specification does not name the target tasks.
+        InputError: the specification does not name the target tasks, or the rewards cannot count them.
     """
     if "tasks_to_complete" not in spec.kwargs:
         raise InputError(f"{spec.id} was recorded without tasks_to_complete; record it with the target tasks named")
+    targets = len(spec.kwargs["tasks_to_complete"])
+    pays_once = spec.kwargs.get("remove_task_when_completed", True)
     rewards = np.asarray(episode.rewards, dtype=np.float64)
-    if spec.kwargs.get("remove_task_when_completed", True):
-        completed = np.cumsum(rewards)
-    else:
-        completed = np.maximum.accumulate(rewards)
-    relabelled = episode._replace(rewards=np.diff(completed, prepend=0.0))
-    done = completed >= len(spec.kwargs["tasks_to_complete"])
-    if not done.any():
-        return relabelled
-    return relabelled.cut(int(np.argmax(done)) + 1, terminated=True)
+    completed = np.cumsum(rewards) if pays_once else np.maximum.accumulate(rewards)
+    if np.any(rewards < 0) or np.any(rewards % 1 != 0) or completed[-1] > targets:
+        convention = "newly completed tasks" if pays_once else "tasks that are done at each step"
+        raise InputError(
+            f"rewards up to {rewards.max():g} with a sum of {rewards.sum():g} are not the number of {convention}, of "
+            f"{targets}, that {spec.id} with remove_task_when_completed={pays_once} pays; record them as it pays them"
+        )
+    return _end_at(episode._replace(rewards=np.diff(completed, prepend=0.0)), completed >= targets)
+
+
+def ends_at_goal(episode: Episode, spec: EnvSpec) -> Episode:
+    """Mazes: reward 1 at the goal and 0 elsewhere, end at the goal, as the live environment with continuing_task=False.
+
+    Datasets recorded with continuing_task=True go on at the goal without an end; what follows the first arrival there
+    is left out.
+
+    Raises:
+        InputError: rewards other than 0 and 1, or a termination away from the goal.
+    """
+    rewards = np.asarray(episode.rewards, dtype=np.float64)
+    if not np.all((rewards == 0) | (rewards == 1)):
+        other = rewards[(rewards != 0) & (rewards != 1)][0]
+        raise InputError(
+            f"the reward {other:g} is not that of a sparse maze, 1 at the goal and 0 elsewhere; record {spec.id} with "
+            'reward_type="sparse"'
+        )
+    if np.any(episode.terminations & (rewards == 0)):
+        raise InputError(f"it terminates without the goal's reward of 1, which {spec.id} never does; record it anew")
+    return _end_at(episode._replace(rewards=rewards), rewards == 1)

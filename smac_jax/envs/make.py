@@ -1,6 +1,7 @@
 """From a recorded environment specification to a live, wrapped environment."""
 
 import copy
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
@@ -24,12 +25,13 @@ def task_spec(spec: EnvSpec, task: Task) -> EnvSpec:
     return spec
 
 
-def make_env(spec: EnvSpec, task: Task) -> gym.Env:
+def make_env(spec: EnvSpec, task: Task, record: Callable[[gym.Env], gym.Env] = lambda env: env) -> gym.Env:
     """Make the environment of a task.
 
     Args:
         spec: as recorded in a dataset.
         task: its family.
+        record: wrapper around the native environment, below all others, such as Minari's DataCollector.
 
     Returns:
         An environment with float32 vectors as observations, actions in [-1, 1], the task's rewards and
@@ -46,6 +48,7 @@ def make_env(spec: EnvSpec, task: Task) -> gym.Env:
             f"cannot make the environment {spec.id}: {reason[0]}; install what it needs, or run from the folder "
             "that its file arguments are relative to"
         ) from error
+    env = record(env)
     for wrapper in task.wrappers:
         env = wrapper(env)
     env = EpisodeOutcome(env, task.score, spec.id)
@@ -58,11 +61,13 @@ def make_env(spec: EnvSpec, task: Task) -> gym.Env:
     return env
 
 
-def make_vector_env(spec: EnvSpec, task: Task, count: int) -> gym.vector.SyncVectorEnv:
-    """Vector environment whose members are reset by hand, each with a seed of its own.
+def make_vector_env(
+    spec: EnvSpec, task: Task, count: int, record: Callable[[gym.Env], gym.Env] = lambda env: env
+) -> gym.vector.SyncVectorEnv:
+    """Vector environment of `make_env`'s, whose members are reset by hand, each with a seed of its own.
 
     Explicit seeds make every episode a function of (seed, actions), which is what resuming and comparing rest on.
     """
     return gym.vector.SyncVectorEnv(
-        [lambda: make_env(spec, task)] * count, autoreset_mode=gym.vector.AutoresetMode.DISABLED
+        [lambda: make_env(spec, task, record)] * count, autoreset_mode=gym.vector.AutoresetMode.DISABLED
     )

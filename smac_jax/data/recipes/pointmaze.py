@@ -1,52 +1,68 @@
 """PointMaze episodes from a noisy controller that follows waypoints through the maze."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import gymnasium as gym
 import minari
 import numpy as np
 from gymnasium.wrappers import RepeatAction
 from minari import DataCollector
-from minari.dataset.minari_dataset import parse_dataset_id
-from minari.storage.local import list_local_datasets
 
+from smac_jax.data.recipes.recording import check_new_id, create_dataset, record_rollouts
 from smac_jax.envs.register import register_robotics
 from smac_jax.errors import InputError
-from smac_jax.keys import episode_seed
 
 if TYPE_CHECKING:
     from gymnasium_robotics.envs.maze.maze_v4 import Maze
 
 register_robotics()
 
-ENV_ID = "PointMaze_UMaze-v3"
-# One goal, as in D4RL's maze2d-umaze, here in the bend of the U; episodes start in any other cell.
-MAZE_MAP: list[list[object]] = [
-    [1, 1, 1, 1, 1],
-    [1, "r", "r", "r", 1],
-    [1, 1, 1, "g", 1],
-    [1, "r", "r", "r", 1],
-    [1, 1, 1, 1, 1],
-]
-# Simulation steps; an agent decides on every fifth. At the simulator's own 100 decisions a second one action hardly
-# matters, and its value drowns in the critic's error.
-HORIZON, DECISION_STEPS = 200, 5
+MazeMap = list[list[object]]
+
+
+class MazeSetup(NamedTuple):
+    """One maze.
+
+    Attributes:
+        maze_map: 1 is a wall, `g` the goal, `r` a cell where episodes start.
+        horizon: time limit in simulation steps, D4RL's but for the UMaze's own.
+    """
+
+    maze_map: MazeMap
+    horizon: int
+
+
+def _read_map(rows: str) -> MazeMap:
+    return [[1 if cell == "#" else cell for cell in row] for row in rows.split()]
+
+
+# One goal each, as in D4RL's maze2d, in the bend of the U and in the far corner of the others; episodes start in any
+# other cell.
+MAZES = {
+    "PointMaze_UMaze-v3": MazeSetup(_read_map("##### #rrr# ###g# #rrr# #####"), 200),
+    "PointMaze_Medium-v3": MazeSetup(
+        _read_map("######## #rr##rr# #rr#rrr# ##rrr### #rr#rrr# #r#rr#r# #rrr#rg# ########"), 600
+    ),
+    "PointMaze_Large-v3": MazeSetup(
+        _read_map(
+            "############ #rrrr#rrrrr# #r##r#r#r#r# #rrrrrr#rrr# #r####r###r# #rr#r#rrrrr# ##r#r#r#r### #rr#rrr#rrg# "
+            "############"
+        ),
+        800,
+    ),
+}
+# Simulation steps between decisions. At the simulator's own 100 decisions a second one action hardly matters, and its
+# value drowns in the critic's error.
+DECISION_STEPS = 5
 _GAIN, _DAMPING = 4.0, 1.0
 _ACTION_NOISE = 0.8
-_DESCRIPTION = (
-    f"{ENV_ID} with the goal in the bend and continuing_task=False: reward 1 and termination at the goal, else 0. Each "
-    f"action is repeated {DECISION_STEPS} times; episodes are truncated after {HORIZON // DECISION_STEPS} actions. A "
-    f"damped pull along the shortest path, with action noise of standard deviation {_ACTION_NOISE}; each episode first "
-    "makes for a random cell, for at least half of its time."
-)
 
 Cell = tuple[int, int]
 
 
-def shortest_path(maze_map: list[list[object]], start: Cell, goal: Cell) -> list[Cell]:
+def shortest_path(maze_map: MazeMap, start: Cell, goal: Cell) -> list[Cell]:
     """Cells from start to goal, both included, by breadth-first search; cells of value 1 are walls."""
     parents: dict[Cell, Cell] = {start: start}
     queue = deque([start])
@@ -79,9 +95,10 @@ def noisy_waypoint_action(
 
 def record_pointmaze(
     dataset_id: str,
-    episodes: int,
-    seed: int,
+    episodes: int = 600,
+    seed: int = 0,
     steps: int | None = None,
+    env_id: str = "PointMaze_UMaze-v3",
     on_episode: Callable[[], object] = lambda: None,
 ) -> minari.MinariDataset:
     """Record a dataset.
@@ -94,40 +111,40 @@ def record_pointmaze(
         episodes: number of episodes.
         seed: of resets, noise and detours.
         steps: end with the first episode that brings the dataset to this many steps, if that comes earlier.
+        env_id: one of `MAZES`.
         on_episode: called after each episode.
 
     Raises:
-        InputError: the id is malformed, or the dataset exists already.
+        InputError: the maze is unknown, the id is malformed, or the dataset exists already.
     """
-    try:
-        parse_dataset_id(dataset_id)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{dataset_id} is no Minari id; write --output=NAMESPACE/NAME-v0") from error
-    if dataset_id in list_local_datasets():
-        raise InputError(f"the dataset {dataset_id} exists already; choose another --output, or delete it")
-    env = gym.make(ENV_ID, maze_map=MAZE_MAP, continuing_task=False, max_episode_steps=HORIZON)
-    env = DataCollector(RepeatAction(env, DECISION_STEPS), record_infos=True)
-    maze: Maze = env.unwrapped.maze
+    if env_id not in MAZES:
+        raise InputError(f"there is no maze {env_id}; use one of {', '.join(MAZES)}")
+    check_new_id(dataset_id)
+    maze_map, horizon = MAZES[env_id]
+    env = gym.make(env_id, maze_map=maze_map, continuing_task=False, max_episode_steps=horizon)
+    recorder = DataCollector(RepeatAction(env, DECISION_STEPS), record_infos=True)
+    maze: Maze = env.unwrapped.maze  # type: ignore[attr-defined]
     rng = np.random.default_rng(seed)
-    free = [(row, column) for row, line in enumerate(MAZE_MAP) for column, cell in enumerate(line) if cell != 1]
-    recorded = 0
-    for episode in range(episodes):
-        observation, _ = env.reset(seed=episode_seed(seed, "record", episode))
-        detour = maze.cell_rowcol_to_xy(rng.choice(free))
-        detour_steps = rng.integers(HORIZON // DECISION_STEPS // 2, HORIZON // DECISION_STEPS)
-        for step in itertools.count():
-            goal = detour if step < detour_steps else observation["desired_goal"]
-            action = noisy_waypoint_action(maze, observation, goal, rng)
-            observation, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                break
-        recorded += step + 1
-        on_episode()
-        if steps is not None and recorded >= steps:
-            break
-    try:
-        dataset = env.create_dataset(dataset_id, algorithm_name="noisy waypoint controller", description=_DESCRIPTION)
-    except ValueError as error:
-        raise InputError(f"cannot create {dataset_id} ({error}); choose another --output") from error
-    env.close()
+    free = [(row, column) for row, line in enumerate(maze_map) for column, cell in enumerate(line) if cell != 1]
+    decisions = horizon // DECISION_STEPS
+    detour, detour_steps = np.zeros(2), 0
+
+    def controller(observation: dict[str, np.ndarray], episode: int, step: int) -> np.ndarray:
+        nonlocal detour, detour_steps
+        del episode
+        if step == 0:
+            detour = maze.cell_rowcol_to_xy(np.array(rng.choice(free)))
+            detour_steps = int(rng.integers(decisions // 2, decisions))
+        goal = detour if step < detour_steps else observation["desired_goal"]
+        return noisy_waypoint_action(maze, observation, goal, rng)
+
+    record_rollouts(recorder, controller, episodes, seed, steps, on_episode)
+    description = (
+        f"{env_id} with one goal and continuing_task=False: reward 1 and termination at the goal, else 0. Each action "
+        f"is repeated {DECISION_STEPS} times; episodes are truncated after {decisions} actions. A damped pull along "
+        f"the shortest path, with action noise of standard deviation {_ACTION_NOISE}; each episode first makes for a "
+        "random cell, for at least half of its time."
+    )
+    dataset = create_dataset(recorder, dataset_id, "noisy waypoint controller", description)
+    recorder.close()
     return dataset

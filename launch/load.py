@@ -1,0 +1,71 @@
+"""A trained agent from a working directory, for the programs that act with it."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from gymnasium.envs.registration import EnvSpec
+from ml_collections import ConfigDict
+
+from launch import session
+from smac_jax.agent import AgentState, Standardizer
+from smac_jax.envs.tasks import Task, get_task
+from smac_jax.io.checkpoints import Checkpoints
+from smac_jax.io.workdir import read_run
+
+
+class LoadedAgent(NamedTuple):
+    """The newest checkpoint of a run, and where it acts.
+
+    Attributes:
+        state: of all seeds.
+        config: of the run.
+        seeds: of the run.
+        dims: observation and action dimension.
+        phase: `offline` or `online`.
+        step: of the checkpoint.
+        env_spec: specification of the environment.
+        task: its family.
+    """
+
+    state: AgentState
+    config: ConfigDict
+    seeds: list[int]
+    dims: tuple[int, int]
+    phase: Literal["offline", "online"]
+    step: int
+    env_spec: EnvSpec
+    task: Task
+
+    @property
+    def origin(self) -> str:
+        """What the policy is, in words."""
+        methods = [self.config.algorithm, self.config.get("online_algorithm")]
+        return f"{' then '.join(filter(None, methods))}, {len(self.seeds)} seed(s), {self.phase} step {self.step}"
+
+
+def load_agent(workdir: Path) -> LoadedAgent:
+    """Load the newest checkpoint of a pretrain or finetune run.
+
+    Raises:
+        InputError: the directory holds no run, or no checkpoint yet.
+    """
+    run = read_run(workdir)
+    config, spec, dims = (
+        session.stored_config(run),
+        EnvSpec.from_json(run["env_spec"]),
+        (run["dims"][0], run["dims"][1]),
+    )
+    checkpoints = Checkpoints(workdir, create=False)
+    # The restored state brings the real statistics.
+    placeholder = Standardizer(jnp.zeros(dims[0], jnp.float32), jnp.ones(dims[0], jnp.float32))
+    return LoadedAgent(
+        state=checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims, placeholder)),
+        config=config,
+        seeds=run["seeds"],
+        dims=dims,
+        phase="offline" if run["program"] == "pretrain" else "online",
+        step=checkpoints.newest_step(),
+        env_spec=spec,
+        task=get_task(config.task, spec),
+    )
