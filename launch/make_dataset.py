@@ -76,6 +76,7 @@ def _record(recipe: str, output: str, options: dict[str, Any], tick: Callable[[]
         return record_pointmaze(output, on_episode=tick, **options)
     if recipe == "adroit_binary":
         source = open_dataset(program.required(_SOURCE), _DOWNLOAD.value)
+        print("cloning the demonstrations first: about a minute on a CPU core")
         return record_adroit_binary(output, source, on_episode=tick, **options)
     if recipe == "replay":
         return record_replay(output, on_step=tick, **options)

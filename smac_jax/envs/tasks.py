@@ -71,7 +71,7 @@ GENERIC = Task(
     name="generic",
     env_prefixes=("",),
     score="raw_return",
-    score_source="the return itself: drop and regret are in its units",
+    score_source="the return itself; the drop is in its units, and the regret, made for scores in [0, 1], says nothing",
     convention="rewards, ends and time limit as recorded",
 )
 """What is done with an environment of no known family: the recorded environment as it is."""
