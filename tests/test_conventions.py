@@ -1,9 +1,13 @@
-import contextlib
+import copy
+import dataclasses
 
+import gymnasium as gym
+import minari
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
-from test_envs import ScriptedEnv, kitchen_spec, play
+from test_collector import maze_spec
+from test_envs import ScriptedEnv, assert_live_agrees, kitchen_spec, play, reset_seed
 
 from smac_jax.data.minari_dataset import environment_spec, open_dataset, read_episodes
 from smac_jax.envs import conventions
@@ -11,7 +15,11 @@ from smac_jax.envs.episode import Episode
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 ADROIT = EnvSpec("AdroitHandPenSparse-v1", entry_point="toy:Toy")
+SPARSE_ADROIT = dataclasses.replace(ADROIT, kwargs={"reward_type": "sparse"})
+MAZE = EnvSpec("PointMaze_UMaze-v3", entry_point="toy:Toy")
 
 
 def episode_of(rewards, **infos):
@@ -25,6 +33,22 @@ def episode_of(rewards, **infos):
         truncations=last,
         infos={name: np.array(values) for name, values in infos.items()},
     )
+
+
+def terminated(episode):
+    return episode._replace(terminations=episode.truncations, truncations=episode.terminations)
+
+
+def record(spec, episodes, dataset_id):
+    """Record (seed, actions) episodes in the environment as it is; their dataset."""
+    env = minari.DataCollector(gym.make(spec), record_infos=False)
+    for seed, actions in episodes:
+        env.reset(seed=seed)
+        for action in actions:
+            env.step(action)
+    env.create_dataset(dataset_id)
+    env.close()
+    return open_dataset(dataset_id)
 
 
 def test_success_relabelling_ends_at_the_first_success():
@@ -59,6 +83,27 @@ def test_success_relabelling_refuses_infos_of_another_length():
         conventions.success_minus_one(episode_of([0.0, 0.0], success=[False, True]), ADROIT)
 
 
+@pytest.mark.parametrize(
+    ("rewards", "success", "step"),
+    [([-0.1, 10.0, 10.0], [False, False, True], 1), ([-0.1, -0.1, 10.0], [False, True, True], 1)],
+)
+def test_success_that_its_sparse_rewards_contradict_is_refused(rewards, success, step):
+    with pytest.raises(InputError, match=rf"at step {step} contradicts infos/success=.*record both anew"):
+        conventions.success_minus_one(episode_of(rewards, success=[False, *success]), SPARSE_ADROIT)
+
+
+def test_success_that_its_sparse_rewards_confirm_is_accepted():
+    recorded = episode_of([-0.1, 10.0, 10.0], success=[False, False, True, True])
+    assert conventions.success_minus_one(recorded, SPARSE_ADROIT).rewards.tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"reward_type": "dense"}])
+def test_dense_rewards_need_not_agree_with_success(kwargs):
+    recorded = episode_of([3.0, -2.0, 7.0], success=[False, False, True, True])
+    relabelled = conventions.success_minus_one(recorded, dataclasses.replace(ADROIT, kwargs=kwargs))
+    assert relabelled.rewards.tolist() == [-1.0, 0.0]
+
+
 def test_live_success_agrees_with_the_relabelling():
     success = [False, False, True, False]
     env = conventions.SuccessMinusOne(ScriptedEnv([5.0] * 4, [{"success": value} for value in success]))
@@ -87,10 +132,25 @@ def test_kitchen_relabelling_pays_each_task_once(kwargs, rewards, expected, term
     assert len(relabelled.observations) == len(expected) + 1
 
 
-def test_kitchen_relabelling_without_listed_tasks_is_refused_or_works():
-    spec = EnvSpec("FrankaKitchen-v1", entry_point="toy:Toy")
-    with contextlib.suppress(InputError):
-        assert conventions.newly_completed(episode_of([0.0, 1.0]), spec).rewards.tolist() == [0.0, 1.0]
+def test_kitchen_relabelling_without_listed_tasks_is_refused():
+    with pytest.raises(InputError, match="recorded without tasks_to_complete; record it with the target tasks named"):
+        conventions.newly_completed(episode_of([0.0, 1.0]), EnvSpec("FrankaKitchen-v1", entry_point="toy:Toy"))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "too_many"),
+    [
+        ({}, [1.0, 1.0, 2.0]),
+        # The number of tasks done at each step, which the specification does not speak of.
+        ({"remove_task_when_completed": True}, [1.0, 1.0, 1.0, 2.0]),
+        ({"remove_task_when_completed": False}, [1.0, 4.0]),
+    ],
+)
+def test_kitchen_rewards_that_count_no_tasks_are_refused(kwargs, too_many):
+    convention = f"remove_task_when_completed={kwargs.get('remove_task_when_completed', True)}"
+    for rewards in (too_many, [1.0, -1.0, 1.0], [0.0, 0.5, 0.5]):
+        with pytest.raises(InputError, match=convention):
+            conventions.newly_completed(episode_of(rewards), kitchen_spec(**kwargs))
 
 
 def test_live_kitchen_rewards_of_complete_are_kept(shared_minari):
@@ -114,3 +174,80 @@ def test_pen_ends_at_the_first_success(shared_minari):
         assert relabelled.terminations.sum() == relabelled.terminations[-1] == success.any()
         succeeded += success.any()
     assert 0 < succeeded < dataset.total_episodes
+
+
+# In the public D4RL/kitchen datasets a step pays the number of tasks that are done, and nothing terminates.
+@pytest.mark.parametrize(
+    ("dataset_id", "index", "completions"),
+    [
+        ("kitchen/complete-v0", 13, 4),
+        # The microwave falls shut before the last task is done.
+        ("kitchen/mixed-v0", 6, 3),
+    ],
+)
+def test_kitchen_counting_tasks_that_are_done_agrees_with_the_live_environment(
+    shared_minari, monkeypatch, tmp_path, dataset_id, index, completions
+):
+    task, shared = TASKS["kitchen"], open_dataset(dataset_id)
+    actions, seed = shared[index].actions, reset_seed(shared, index)
+    actions = np.concatenate([actions, np.repeat(actions[-1:], 20, axis=0)])
+    spec = copy.deepcopy(environment_spec(shared))
+    spec.max_episode_steps = len(actions)
+    spec.kwargs |= {"remove_task_when_completed": False, "terminate_on_tasks_completed": False}
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    dataset = record(spec, [(seed, actions)], "kitchen/counted-v0")
+    (recorded,) = read_episodes(dataset, task)
+    assert len(recorded.rewards) == len(actions)
+    assert not recorded.terminations.any()
+    assert recorded.rewards.sum() > 2 * completions
+    spec = environment_spec(dataset)
+    seen = assert_live_agrees(task.relabel(recorded, spec), task, spec, seed)
+    assert seen.rewards.sum() == completions
+
+
+def test_maze_relabelling_ends_at_the_first_arrival():
+    goes_on = episode_of([0.0, 0.0, 1.0, 0.0, 1.0])
+    for recorded in (goes_on, episode_of([0.0, 0.0, 1.0]), terminated(episode_of([0.0, 0.0, 1.0]))):
+        relabelled = conventions.ends_at_goal(recorded, MAZE)
+        assert relabelled.rewards.tolist() == [0.0, 0.0, 1.0]
+        assert relabelled.terminations.tolist() == [False, False, True]
+        assert not relabelled.truncations.any()
+        assert relabelled.observations[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+        assert relabelled.actions[:, 0].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_maze_episode_that_never_arrives_is_a_time_out():
+    relabelled = conventions.ends_at_goal(episode_of([0.0, 0.0]), MAZE)
+    assert relabelled.rewards.tolist() == [0.0, 0.0]
+    assert relabelled.truncations.tolist() == [False, True]
+    assert not relabelled.terminations.any()
+
+
+@pytest.mark.parametrize("reward", [0.5, -1.0, 2.0])
+def test_rewards_of_no_sparse_maze_are_refused(reward):
+    with pytest.raises(
+        InputError, match=rf'the reward {reward:g} is not.*PointMaze_UMaze-v3 with reward_type="sparse"'
+    ):
+        conventions.ends_at_goal(episode_of([0.0, reward, 1.0]), MAZE)
+
+
+def test_maze_termination_away_from_the_goal_is_refused():
+    with pytest.raises(InputError, match="terminates without the goal's reward of 1"):
+        conventions.ends_at_goal(terminated(episode_of([0.0, 0.0])), MAZE)
+
+
+def test_maze_recorded_without_an_end_agrees_with_the_live_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    task, spec = TASKS["pointmaze"], maze_spec(40)
+    spec.kwargs["continuing_task"] = True
+    right = np.repeat(np.array([[1.0, 0.0]], np.float32), 40, axis=0)
+    dataset = record(spec, [(3, right), (4, -right)], "pointmaze/endless-v0")
+    arrived, away = read_episodes(dataset, task)
+    assert arrived.rewards.sum() > 1
+    assert not arrived.terminations.any()
+    spec = environment_spec(dataset)
+    seen = assert_live_agrees(task.relabel(arrived, spec), task, spec, 3)
+    assert len(seen.rewards) < len(arrived.rewards)
+    assert seen.rewards[-1] == 1.0
+    assert seen.terminations[-1]
+    assert not assert_live_agrees(task.relabel(away, spec), task, spec, 4).terminations.any()

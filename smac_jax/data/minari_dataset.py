@@ -1,7 +1,7 @@
 """Minari datasets as one batch of transitions on the device."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -122,7 +122,10 @@ def read_episode(data: Any, task: Task, box: gym.spaces.Box, observation_dim: in
             f"{where} has actions outside the action space (by {excess.max():.2g}); clip them to "
             f"[{box.low.min():g}, {box.high.max():g}] when recording"
         )
-    return Episode(observations, actions, rewards, terminations, truncations, data.infos or {})
+    goals = None
+    if isinstance(data.observations, Mapping) and {"achieved_goal", "desired_goal"} <= data.observations.keys():
+        goals = (data.observations["achieved_goal"], data.observations["desired_goal"])
+    return Episode(observations, actions, rewards, terminations, truncations, data.infos or {}, goals)
 
 
 def check_spaces(dataset: minari.MinariDataset, task: Task) -> tuple[gym.spaces.Box, int]:

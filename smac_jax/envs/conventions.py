@@ -1,5 +1,6 @@
 """Reward conventions: for each, a relabelling of recorded episodes and the live wrapper that agrees with it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -59,6 +60,17 @@ class SuccessMinusOne(gym.Wrapper):
         return observation, float(success) - 1.0, success, truncated, info
 
 
+# FrankaKitchen: a task is done where its joints are nearer to their goal than this.
+_KITCHEN_THRESHOLD = 0.3
+
+
+def _tasks_done(goals: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], targets: Sequence[str]) -> np.ndarray:
+    """Which targets are done (T, targets) after each action, by the environment's own rule."""
+    achieved, desired = goals
+    distances = [np.linalg.norm(achieved[name][1:] - desired[name][1:], axis=-1) for name in targets]
+    return np.stack(distances, axis=-1) < _KITCHEN_THRESHOLD
+
+
 def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
     """Kitchen in the convention of the live environment: +1 once per target task, end when all are done.
 
@@ -66,22 +78,28 @@ def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
     D4RL/kitchen data's own rewards, the number of targets done at each step without termination, a fast solution
     and standing still after it would be told apart only by the time limit.
 
+    A number of targets done does not say which. Where one is undone before another is done, only the recorded goals
+    tell that two were completed; a dataset without them is relabelled by the largest number so far.
+
     Raises:
         InputError: the specification does not name the target tasks, or the rewards cannot count them.
     """
     if "tasks_to_complete" not in spec.kwargs:
         raise InputError(f"{spec.id} was recorded without tasks_to_complete; record it with the target tasks named")
-    targets = len(spec.kwargs["tasks_to_complete"])
+    targets = spec.kwargs["tasks_to_complete"]
     pays_once = spec.kwargs.get("remove_task_when_completed", True)
     rewards = np.asarray(episode.rewards, dtype=np.float64)
     completed = np.cumsum(rewards) if pays_once else np.maximum.accumulate(rewards)
-    if np.any(rewards < 0) or np.any(rewards % 1 != 0) or completed[-1] > targets:
+    if np.any(rewards < 0) or np.any(rewards % 1 != 0) or completed[-1] > len(targets):
         convention = "newly completed tasks" if pays_once else "tasks that are done at each step"
         raise InputError(
-            f"rewards up to {rewards.max():g} with a sum of {rewards.sum():g} are not the number of {convention}, of "
-            f"{targets}, that {spec.id} with remove_task_when_completed={pays_once} pays; record them as it pays them"
+            f"rewards up to {rewards.max():g} with a sum of {rewards.sum():g} are not the number of {convention}, "
+            f"of {len(targets)}, that {spec.id} with remove_task_when_completed={pays_once} pays; "
+            "record them as it pays them"
         )
-    return _end_at(episode._replace(rewards=np.diff(completed, prepend=0.0)), completed >= targets)
+    if not pays_once and episode.goals is not None:
+        completed = np.sum(np.logical_or.accumulate(_tasks_done(episode.goals, targets)), axis=-1)
+    return _end_at(episode._replace(rewards=np.diff(completed, prepend=0.0)), completed >= len(targets))
 
 
 def ends_at_goal(episode: Episode, spec: EnvSpec) -> Episode:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from gymnasium import spaces
 
@@ -17,6 +18,8 @@ class Episode(NamedTuple):
         terminations: (T,) bool.
         truncations: (T,) bool.
         infos: arrays of T + 1 entries; entry t + 1 belongs to action t.
+        goals: achieved and desired goal of goal-conditioned observations, (T + 1, ...) or trees of such, as recorded;
+            None where there are none.
     """
 
     observations: np.ndarray
@@ -25,6 +28,7 @@ class Episode(NamedTuple):
     terminations: np.ndarray
     truncations: np.ndarray
     infos: Mapping[str, Any]
+    goals: tuple[Any, Any] | None = None
 
     def cut(self, length: int, terminated: bool) -> "Episode":
         """The first `length` steps; the last one is marked terminated, or else truncated."""
@@ -36,6 +40,7 @@ class Episode(NamedTuple):
             last & terminated,
             last & (not terminated),
             {name: values[: length + 1] for name, values in self.infos.items()},
+            jax.tree.map(lambda values: values[: length + 1], self.goals),
         )
 
 

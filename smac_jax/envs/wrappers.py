@@ -46,7 +46,9 @@ class EpisodeOutcome(gym.Wrapper):
             return self._success
         if self._score == "completions":
             return self._completions / len(self.env.unwrapped.spec.kwargs["tasks_to_complete"])  # type: ignore[union-attr]
-        return normalized_score(self._return, self._env_id)
+        if self._score == "normalized_return":
+            return normalized_score(self._return, self._env_id)
+        return self._return
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step and keep the account."""
