@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
 
+from configs.finetune import EXPLORATION_NOISE
 from launch import session
 from smac_jax.agent import AgentState, Standardizer
 from smac_jax.envs.tasks import Task, get_task
@@ -36,6 +37,11 @@ class LoadedAgent(NamedTuple):
     step: int
     env_spec: EnvSpec
     task: Task
+
+    @property
+    def exploration_noise(self) -> float | None:
+        """Spread of the noise on the mode for policies whose own spread is not trained; None for the others."""
+        return EXPLORATION_NOISE if session.make_terms(self.config).td3_actor else None
 
     @property
     def origin(self) -> str:

@@ -7,8 +7,8 @@
     python -m launch.make_dataset --describe=ID   # or a pattern, such as 'adroit/*'; --page=FILE.md for a table
 
 Recipes: pointmaze, a noisy controller that follows waypoints through UMaze, Medium or Large; adroit_binary, human
-demonstrations and roll-outs of their clone; replay, the replay buffer of SAC from scratch; rollout, the sampled actions
-of a trained policy. Datasets are written below MINARI_DATASETS_PATH, as Minari does.
+demonstrations and roll-outs of their clone; replay, the replay buffer of SAC from scratch; rollout, sampled or noised
+actions of a trained policy. Datasets are written below MINARI_DATASETS_PATH, as Minari does.
 """
 
 import fnmatch
@@ -81,7 +81,8 @@ def _record(recipe: str, output: str, options: dict[str, Any], tick: Callable[[]
     if recipe == "replay":
         return record_replay(output, on_step=tick, **options)
     agent = load_agent(Path(program.required(_CHECKPOINT)))
-    return record_rollout(output, agent.state, agent.env_spec, agent.task, agent.origin, on_episode=tick, **options)
+    options |= {"exploration_noise": agent.exploration_noise, "on_episode": tick}
+    return record_rollout(output, agent.state, agent.env_spec, agent.task, agent.origin, **options)
 
 
 def make(recipe: str, output: str) -> None:

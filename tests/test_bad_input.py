@@ -1,9 +1,12 @@
+import json
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import h5py
+import numpy as np
 import pytest
 from conftest import REPOSITORY
 
@@ -20,12 +23,16 @@ PROGRAMS = {
     "finetune": ("--checkpoint", "--algorithm", "--workdir", "--download"),
     "evaluate": ("--checkpoint", "--episodes"),
     "report": ("--workdir",),
-    "make_dataset": ("--recipe", "--output", "--episodes", "--seed"),
+    "make_dataset": (
+        *("--recipe", "--output", "--source", "--download", "--env", "--checkpoint", "--episodes", "--steps", "--seed"),
+        *("--describe", "--page"),
+    ),
 }
 CONFIG = "--config=configs/smac.py:pointmaze-small"
 PRETRAIN = ("pretrain", CONFIG, "--dataset={dataset}", "--workdir={new}")
 FINETUNE = ("finetune", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
+REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
 
 # Command line, and what its message must say.
 CASES = {
@@ -58,6 +65,45 @@ CASES = {
     "evaluation of foreign config.json": (("evaluate", "--checkpoint={foreign}"), "{foreign}"),
     "dataset id without version": ((*MAKE, "--output=pointmaze/new"), "pointmaze/new"),
     "pretraining not begun": ((*FINETUNE, "--checkpoint={begun}"), "holds no checkpoint yet"),
+    "data of an environment that cannot be made": (
+        (*PRETRAIN, "--dataset=pointmaze/homeless-v0"),
+        "cannot make the environment PointMaze_Nowhere-v9",
+    ),
+    "rewards of no sparse maze": (
+        (*PRETRAIN, "--dataset=pointmaze/halved-v0"),
+        "pointmaze/halved-v0 episode 2: the reward 0.5 is not that of a sparse maze",
+    ),
+    "an empty episode": (
+        (*PRETRAIN, "--dataset=pointmaze/empty-v0"),
+        "pointmaze/empty-v0 episode 3 is empty; filter it out",
+    ),
+    "rewards as text": (
+        (*PRETRAIN, "--dataset=pointmaze/text-v0"),
+        "pointmaze/text-v0 episode 1 has rewards of type object; numbers are needed",
+    ),
+    "actions of unequal length": (
+        (*PRETRAIN, "--dataset=pointmaze/ragged-v0"),
+        "pointmaze/ragged-v0 episode 4 has actions of type object; numbers are needed",
+    ),
+    "nothing to make": (("make_dataset",), "give --recipe with --output, or --describe"),
+    "flag of another recipe": ((*REPLAY, "--episodes=2"), "--recipe=replay has no --episodes"),
+    "no demonstrations": (
+        ("make_dataset", "--recipe=adroit_binary", "--output=adroit/new-v0"),
+        "--source is missing",
+    ),
+    "roll-out of no run": (
+        ("make_dataset", "--recipe=rollout", "--output=pointmaze/new-v0", "--checkpoint={empty}"),
+        "config.json is missing; give",
+    ),
+    "description of no dataset": (
+        ("make_dataset", "--describe=pointmaze/absent-v0", "--page={new}"),
+        "cannot open the dataset 'pointmaze/absent-v0'",
+    ),
+    "unknown maze": (
+        (*MAKE, "--output=pointmaze/new-v0", "--env=PointMaze_Open-v3"),
+        "no maze PointMaze_Open-v3; use one of PointMaze_UMaze-v3",
+    ),
+    "unknown environment": ((*REPLAY, "--env=Nowhere-v0"), "no environment Nowhere-v0"),
     "evaluation of a run not begun": (("evaluate", "--checkpoint={begun}"), "holds no checkpoint yet"),
 }
 
@@ -86,6 +132,46 @@ def prepare(directory, dataset_id):
     (directory / "foreign" / "config.json").write_text('{"learning_rate": 1}')
 
 
+def make_homeless(metadata, file):
+    spec = json.loads(metadata["env_spec"]) | {"id": "PointMaze_Nowhere-v9", "entry_point": "no_such_module:Maze"}
+    metadata["env_spec"] = json.dumps(spec)
+
+
+def make_halved(metadata, file):
+    file["episode_2/rewards"][0] = 0.5
+
+
+def make_empty(metadata, file):
+    for name in ("actions", "rewards", "terminations", "truncations"):
+        file[f"episode_3/{name}"].resize(0, axis=0)
+
+
+def make_text(metadata, file):
+    steps = len(file["episode_1/rewards"])
+    del file["episode_1/rewards"]
+    file.create_dataset("episode_1/rewards", data=["0.0"] * steps, dtype=h5py.string_dtype())
+
+
+def make_ragged(metadata, file):
+    steps = len(file["episode_4/actions"])
+    del file["episode_4/actions"]
+    actions = file.create_dataset("episode_4/actions", steps, dtype=h5py.vlen_dtype(np.float32))
+    for step in range(steps):
+        actions[step] = np.zeros(2 + step % 2, np.float32)
+
+
+def add_broken_datasets(minari, dataset_id):
+    """Copies of a dataset, each with one thing wrong with it."""
+    for break_dataset in (make_homeless, make_halved, make_empty, make_text, make_ragged):
+        broken_id = f"pointmaze/{break_dataset.__name__.removeprefix('make_')}-v0"
+        shutil.copytree(minari / dataset_id, minari / broken_id)
+        record = minari / broken_id / "data" / "metadata.json"
+        metadata = json.loads(record.read_text()) | {"dataset_id": broken_id}
+        with h5py.File(record.with_name("main_data.hdf5"), "a") as file:
+            break_dataset(metadata, file)
+        record.write_text(json.dumps(metadata))
+
+
 class Outcome(NamedTuple):
     process: subprocess.CompletedProcess
     message: str
@@ -106,8 +192,10 @@ def execute(program, *arguments):
 @pytest.fixture(scope="module")
 def outcomes(tiny_pointmaze, tmp_path_factory):
     """What each case did; they run two at a time, each in a folder of its own."""
-    dataset_id, minari = tiny_pointmaze
+    dataset_id, shared = tiny_pointmaze
     template, root = tmp_path_factory.mktemp("template"), tmp_path_factory.mktemp("cases")
+    minari = shutil.copytree(shared, root / "minari")
+    add_broken_datasets(minari, dataset_id)
 
     def run_case(number):
         command, message = list(CASES.values())[number]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import gymnasium as gym
 import h5py
 import minari
@@ -230,6 +232,35 @@ BAD_FIELDS = {
     "high action": ({"actions": np.array([[0.0], [0.0], [4.1]])}, "outside the action space"),
     "no steps": ({"rewards": np.zeros(0)}, "is empty; filter it out"),
     "text": ({"rewards": np.array(["a", "b", "c"])}, "rewards of type <U1; numbers are needed"),
+    "objects as actions": (
+        {"actions": np.array([[0], [1], [1]], object)},
+        "actions of type object; numbers are needed",
+    ),
+    "arrays as actions": ({"actions": np.array([np.ones(1), np.ones(2), None], object)}, "actions of type object"),
+    "objects as rewards": (
+        {"rewards": np.array([0.0, 0.0, 1.0], object)},
+        "rewards of type object; numbers are needed",
+    ),
+    "bytes as rewards": ({"rewards": np.array([b"0", b"1", b"2"], object)}, "rewards of type object"),
+    "objects as a part": (
+        {"observations": {"arm": np.zeros((4, 1)), "body": np.zeros((4, 2), object)}},
+        "observations of type object; numbers are needed",
+    ),
+    "text as a part": (
+        {"observations": {"arm": np.full((4, 1), "0.5"), "body": np.zeros((4, 2))}},
+        "observations of type <U3; numbers are needed",
+    ),
+    "objects as terminations": (
+        {"terminations": np.array([False, False, True], object)},
+        "terminations of type object",
+    ),
+    "text as terminations": ({"terminations": np.array(["False", "False", "True"])}, "terminations of type <U5"),
+    "text as truncations": ({"truncations": np.array(["False"] * 3, object)}, "truncations of type object"),
+    "objects as success": (
+        {"infos": {"success": np.array([False, False, False, True], object)}},
+        "infos/success of type object; numbers are needed",
+    ),
+    "text as success": ({"infos": {"success": np.array(["False"] * 4)}}, "infos/success of type <U5"),
     "missing part": ({"observations": {"arm": np.zeros((4, 1))}}, "cannot be read .*body"),
     "unequal parts": ({"observations": {"arm": np.zeros((4, 1)), "body": np.zeros((3, 2))}}, "cannot be read"),
 }
@@ -241,6 +272,24 @@ def test_bad_episode_is_refused_with_cause_and_remedy(changes, message):
     with pytest.raises(InputError, match=f"^toy episode 0 .*{message}") as caught:
         read_episode(fabricated(**changes), TOY_TASK, ACTIONS, 3, "toy episode 0")
     one_line(caught)
+
+
+def test_infos_that_nothing_is_made_from_may_be_of_any_type():
+    infos = {"note": np.array(["a"] * 4, object), "success": np.array([0, 0, 0, 1])}
+    assert read_episode(fabricated(infos=infos), TOY_TASK, ACTIONS, 3, "toy episode 0").infos is infos
+
+
+def test_contradiction_of_the_task_names_dataset_and_episode(create):
+    def relabel(episode, spec):
+        if episode.rewards[0] == 1.0:
+            raise InputError(f"the reward 1 contradicts {spec.id}")
+        return episode
+
+    task = dataclasses.replace(TOY_TASK, relabel=relabel)
+    dataset = create(toy_episodes())
+    with pytest.raises(InputError) as caught:
+        load_offline_data(dataset, task, discount=0.5, reward_scale=1.0, reward_shift=0.0)
+    assert one_line(caught) == "toy/toy-v0 episode 1: the reward 1 contradicts Toy-v0"
 
 
 def test_rounding_beyond_the_bounds_is_clipped(create):

@@ -97,6 +97,34 @@ def test_make_dataset_writes_below_a_relative_path(tmp_path):
     assert (tmp_path / "pointmaze" / "new-v0" / "data" / "main_data.hdf5").exists()
 
 
+def test_make_dataset_describes_datasets_as_text_and_as_a_page(tiny_pointmaze, tmp_path):
+    dataset, minari = tiny_pointmaze
+    before = sorted(minari.rglob("*"))
+    output = run(minari, "make_dataset", "--describe=pointmaze/*", f"--page={tmp_path / 'tasks.md'}")
+    facts = dict(re.findall(r"^([a-z]+): +(.*)$", output, re.MULTILINE))
+    assert facts["dataset"] == dataset
+    assert facts["task"] == "pointmaze"
+    assert facts["episodes"].startswith("6 (")
+    assert facts["problem"] == "none found"
+    page = (tmp_path / "tasks.md").read_text()
+    assert f"| `{dataset}` | 6 |" in page
+    assert "--describe='pointmaze/*'" in page
+    assert sorted(minari.rglob("*")) == before
+
+
+def test_make_dataset_rolls_out_a_checkpoint(pretrained, tmp_path):
+    _, workdir, _ = pretrained
+    output = run(
+        *(tmp_path, "make_dataset", "--recipe=rollout", "--output=pointmaze/rolled-v0"),
+        *(f"--checkpoint={workdir}", "--episodes=2", "--seed=3"),
+    )
+    facts = dict(re.findall(r"^([a-z]+): +(.*)$", output, re.MULTILINE))
+    assert facts["episodes"].startswith("2 (")
+    assert facts["source"] == "smac, 2 seed(s), offline step 200"
+    assert facts["problem"] == "none found"
+    assert (tmp_path / "pointmaze" / "rolled-v0" / "data" / "main_data.hdf5").exists()
+
+
 def test_pretrain_writes_the_files_of_the_contract(pretrained):
     _, workdir, output = pretrained
     metrics = rows(workdir / "metrics.csv")

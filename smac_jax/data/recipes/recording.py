@@ -57,13 +57,14 @@ def recording_env(spec: EnvSpec, task: Task, **options: Any) -> tuple[gym.Env, D
     return make_env(spec, task, record), recorders[0]
 
 
-def sampling_policy(state: AgentState, seed: int, horizon: int) -> Policy:
-    """Policy of sampled actions.
+def sampling_policy(state: AgentState, seed: int, horizon: int, exploration_noise: float | None = None) -> Policy:
+    """Policy of random actions.
 
     Args:
         state: agents with a leading seed axis S, which take turns: episode k is played by agent k mod S.
         seed: of the sampled actions.
         horizon: longest episode in steps.
+        exploration_noise: see `smac_jax.agent.act`; None samples the policy.
     """
     keys = stream_keys([seed], "act")
     count = jax.tree.leaves(state.actor.params)[0].shape[0]
@@ -71,7 +72,7 @@ def sampling_policy(state: AgentState, seed: int, horizon: int) -> Policy:
 
     @jax.jit
     def sample(agent: AgentState, observation: jax.Array, counter: jax.Array) -> jax.Array:
-        return act_seeds(agent, observation[None], fold_seeds(keys, counter))[0]
+        return act_seeds(agent, observation[None], fold_seeds(keys, counter), exploration_noise)[0]
 
     def policy(observation: np.ndarray, episode: int, step: int) -> np.ndarray:
         return np.asarray(sample(agents[episode % count], observation, np.int32(episode * horizon + step)))

@@ -22,12 +22,13 @@ def record_rollout(
     spec: EnvSpec,
     task: Task,
     origin: str,
+    exploration_noise: float | None = None,
     episodes: int = 100,
     seed: int = 0,
     steps: int | None = None,
     on_episode: Callable[[], object] = lambda: None,
 ) -> minari.MinariDataset:
-    """Record the sampled actions of a policy in its environment.
+    """Record the actions of a policy in its environment.
 
     Args:
         dataset_id: of the dataset to create.
@@ -35,6 +36,7 @@ def record_rollout(
         spec: specification of the environment.
         task: its family.
         origin: what the policy is, for the description.
+        exploration_noise: spread of the noise on the policy's mode; None samples the policy.
         episodes: number of episodes.
         seed: of resets and sampled actions.
         steps: end with the first episode that brings the dataset to this many steps, if that comes earlier.
@@ -45,9 +47,10 @@ def record_rollout(
     """
     check_new_id(dataset_id)
     env, recorder = recording_env(spec, task)
-    policy = sampling_policy(state, seed, task.horizon(spec))
+    policy = sampling_policy(state, seed, task.horizon(spec), exploration_noise)
     record_rollouts(env, policy, episodes, seed, steps, on_episode)
-    description = f"Sampled actions of {origin}, in {spec.id}. Native rewards."
+    how = "sampled" if exploration_noise is None else f"the mode with noise of spread {exploration_noise:g}"
+    description = f"Actions of {origin}, {how}, in {spec.id}. Native rewards."
     dataset = create_dataset(recorder, dataset_id, origin, description)
     env.close()
     return dataset
