@@ -226,7 +226,6 @@ def test_actions_that_cannot_be_learned_are_a_problem(create, space):
     assert len(found.lengths) == 0
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="make_env refuses observations with another error")
 def test_observations_that_are_no_vectors_are_a_problem(create):
     spec, cells = gym.spec("FrozenLake-v1"), gym.spaces.Discrete(16)
     episode = dataclasses.replace(maze_episode(TIME_OUT), observations=np.zeros(5, np.int64))

@@ -93,7 +93,7 @@ def finetuned(pretrained):
 def test_make_dataset_writes_below_a_relative_path(tmp_path):
     relative = Path(os.path.relpath(tmp_path, REPOSITORY))
     output = run(relative, "make_dataset", "--recipe=pointmaze", "--output=pointmaze/new-v0", "--steps=1")
-    assert "1 episodes" in output
+    assert "episodes:    1 (" in output
     assert (tmp_path / "pointmaze" / "new-v0" / "data" / "main_data.hdf5").exists()
 
 

@@ -377,7 +377,6 @@ def assert_refused(path, source, message, dataset_id="pen/new-v0"):
     assert sorted(path.rglob("*")) == before
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="infos/success is looked up before anything asks for it")
 def test_binary_refuses_demonstrations_without_success(minari_path, untrainable):
     assert_refused(minari_path, record_demonstrations("pen/bare-v0", record_infos=False), "no infos/success")
 
@@ -395,7 +394,6 @@ def test_binary_refuses_data_of_other_families(minari_path, untrainable):
     assert_refused(minari_path, source, "PointMaze_UMaze-v3, which is not a task of adroit_binary")
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="an unknown family falls back to the generic one")
 def test_binary_refuses_data_of_no_known_family(minari_path, untrainable):
     source = record_demonstrations("pendulum/source-v0", "Pendulum-v1")
     assert_refused(minari_path, source, "Pendulum-v1")

@@ -38,7 +38,7 @@ def make_env(spec: EnvSpec, task: Task, record: Callable[[gym.Env], gym.Env] = l
         terminations, and `info["outcome"]` at the end of each episode.
 
     Raises:
-        InputError: the environment cannot be made.
+        InputError: the environment cannot be made, or its observations or actions are of another kind.
     """
     try:
         env = gym.make(task_spec(spec, task))
@@ -52,7 +52,12 @@ def make_env(spec: EnvSpec, task: Task, record: Callable[[gym.Env], gym.Env] = l
     for wrapper in task.wrappers:
         env = wrapper(env)
     env = EpisodeOutcome(env, task.score, spec.id)
-    env = FlatObservation(env, task.observation_keys)
+    try:
+        env = FlatObservation(env, task.observation_keys)
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"{spec.id} has observations that the task {task.name} cannot read ({error}); choose the task that fits"
+        ) from error
     box = env.action_space
     if not isinstance(box, gym.spaces.Box) or not box.is_bounded():
         raise InputError(f"{spec.id} has the action space {box}; a bounded Box is needed")

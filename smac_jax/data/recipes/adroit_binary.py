@@ -27,6 +27,7 @@ from smac_jax.data.recipes.recording import (
 )
 from smac_jax.envs.make import task_spec
 from smac_jax.envs.tasks import TASKS, get_task
+from smac_jax.errors import InputError
 from smac_jax.keys import stream_keys
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.types import Batch
@@ -113,9 +114,12 @@ def record_adroit_binary(
     """
     check_new_id(dataset_id)
     spec = environment_spec(source)
-    get_task(TASK.name, spec)
-    demonstrations = _demonstrations(source)
+    if get_task(TASK.name, spec) is not TASK:
+        raise InputError(
+            f"{source.spec.dataset_id} was recorded in {spec.id}, which is no Adroit hand; give one that was"
+        )
     data = load_offline_data(source, TASK, TASK.discount, TASK.reward_scale, TASK.reward_shift)
+    demonstrations = _demonstrations(source)
     space, horizon = source.spec.observation_space, TASK.horizon(spec)
     env, recorder = recording_env(
         spec, TASK, step_data_callback=_BinaryStep, record_infos=True, observation_space=space
