@@ -28,6 +28,8 @@ def get_config(name: str) -> ConfigDict:
     config.algorithm = ""
     # Family of tasks: environment handling and score, see smac_jax/envs/tasks.py.
     config.task = task
+    # The name it was asked for by: TASK, or TASK-small for the preset of two CPU cores.
+    config.preset = name
     # Transitions in a batch.
     config.batch_size = 256
 
@@ -49,6 +51,9 @@ def get_config(name: str) -> ConfigDict:
     config.network.critic_layer_norm = True
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
+    # Whether there is a score model of the data's actions, and a state-value function; each algorithm's file sets them.
+    config.network.denoiser = False
+    config.network.value = False
 
     # The maze is small and its budget short.
     learning_rate = 1e-3 if task == "pointmaze" else 3e-4
@@ -64,10 +69,17 @@ def get_config(name: str) -> ConfigDict:
     # Learning rate of the temperature, and of kappa where it is learned.
     config.optimizer.temperature = 3e-4
 
+    # Initial entropy temperature alpha, in units of reward per nat.
+    config.temperature = 1.0
+    # Initial scale between the score and the critic's action-gradient, in units of value per nat; SMAC's alone.
+    config.kappa = 1.0
+
     config.reward = ConfigDict()
     # The learner's reward is scale * reward + shift; scores and logged returns are not touched.
     config.reward.scale = TASKS[task].reward_scale
     config.reward.shift = TASKS[task].reward_shift
+    # Multiply the scale by 1000 / (largest - smallest return of the dataset).
+    config.reward.normalize = False
 
     config.offline = ConfigDict()
     # Updates.

@@ -4,45 +4,124 @@ Everything else - networks, optimisers, budgets, evaluation - comes from the che
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from configs import calql, cql, iql, rlpd
 from smac_jax.agent import terms as catalogue
+from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 
 EXPLORATION_NOISE = 0.1
-
-ALGORITHMS = {
-    # Terms, and the spread of the noise on the mode; None samples the policy.
-    "sac": (catalogue.sac(), None),
-    "td3": (catalogue.td3(), EXPLORATION_NOISE),
-    "td3bc": (catalogue.td3bc(), EXPLORATION_NOISE),
-}
+OFFLINE = {"iql": iql, "cql": cql, "calql": calql}
+"""Offline methods that go on online with their own terms."""
 
 
-def apply(config: ConfigDict, algorithm: str) -> ConfigDict:
-    """The configuration of fine-tuning by `algorithm` what was pre-trained with `config`.
+def _fields(terms: Terms) -> ConfigDict:
+    """Terms as configuration fields, without those that are off."""
+    return ConfigDict({name: value for name, value in dataclasses.asdict(terms).items() if value is not None})
 
-    Discount, tau and target entropy stay those of the pre-training: its critic means nothing under another discount.
 
-    Raises:
-        InputError: unknown method.
+def _replace_terms(config: ConfigDict, terms: ConfigDict) -> None:
+    """Put terms in place of the offline ones.
+
+    Discount, tau and target entropy stay those of the pre-training: its critic means nothing under another discount,
+    and a jump of the target entropy would be a jump of the policy.
     """
-    if algorithm not in ALGORITHMS:
-        raise InputError(f"unknown --algorithm={algorithm}; use one of {', '.join(ALGORITHMS)}")
-    terms, exploration_noise = ALGORITHMS[algorithm]
-    terms = dataclasses.replace(terms, discount=config.terms.discount, tau=config.terms.tau)
-    if terms.temperature and "temperature" in config.terms:
-        # The same target entropy on both sides: a jump of the target would be a jump of the policy.
-        target = catalogue.TemperatureTerm(entropy_per_dim=config.terms.temperature.entropy_per_dim)
-        terms = dataclasses.replace(terms, temperature=target)
-    active = {name: value for name, value in dataclasses.asdict(terms).items() if value is not None}
-    config = ConfigDict(config.to_dict())
-    config.terms = ConfigDict(active)
+    terms.discount, terms.tau = config.terms.discount, config.terms.tau
+    if "temperature" in terms and "temperature" in config.terms:
+        terms.temperature.entropy_per_dim = config.terms.temperature.entropy_per_dim
+    config.terms = terms
+
+
+def _sac(config: ConfigDict) -> None:
+    _replace_terms(config, _fields(catalogue.sac()))
+
+
+def _td3(config: ConfigDict) -> None:
+    _replace_terms(config, _fields(catalogue.td3()))
+    config.online.exploration_noise = EXPLORATION_NOISE
+
+
+def _td3bc(config: ConfigDict) -> None:
+    _replace_terms(config, _fields(catalogue.td3bc()))
+    config.online.exploration_noise = EXPLORATION_NOISE
+
+
+def _wsrl(config: ConfigDict) -> None:
+    """SAC without offline data after a warm-up (Zhou et al., 2024, arXiv 2412.07762): 4 critic updates a step."""
+    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=False, subset=2), policy_delay=4)))
+    config.online.offline_fraction = 0.0
+    config.online.updates_per_step = 4
+
+
+def _continue_own(module: Any) -> Callable[[ConfigDict], None]:
+    """An offline method's own terms, those of the checkpoint where it is of the same method."""
+
+    def change(config: ConfigDict) -> None:
+        own = module.get_config(config.preset)
+        if config.algorithm != own.algorithm:
+            _replace_terms(config, own.terms)
+        config.online.offline_fraction = own.online.offline_fraction
+
+    return change
+
+
+ALGORITHMS: dict[str, Callable[[ConfigDict], None]] = {
+    "sac": _sac,
+    "td3": _td3,
+    "td3bc": _td3bc,
+    "wsrl": _wsrl,
+    **{name: _continue_own(module) for name, module in OFFLINE.items()},
+}
+"""Change of a pre-training's configuration into that of fine-tuning, by online method."""
+
+FROM_SCRATCH = {"rlpd": rlpd}
+"""Online methods without an offline phase."""
+
+
+def _check_networks(config: ConfigDict, offline: Terms, algorithm: str) -> None:
+    online = catalogue.terms_from_mapping(config.terms.to_dict())
+    missing = {
+        "state value": online.needs_value and not config.network.value,
+        "score model": online.needs_denoiser and not config.network.denoiser,
+        "critic": online.needs_trained_critic and not offline.trains_critic,
+    }
+    for name, is_missing in missing.items():
+        if is_missing:
+            raise InputError(
+                f"{config.algorithm} has trained no {name}, which --algorithm={algorithm} goes on from; choose another "
+                "--algorithm, or pretrain by another method"
+            )
+
+
+def _begin(config: ConfigDict, algorithm: str) -> None:
     config.online_algorithm = algorithm
     # Spread of the noise on the policy's mode while collecting; None samples the policy instead.
     config.online.exploration_noise = config_dict.placeholder(float)
-    if exploration_noise is not None:
-        config.online.exploration_noise = exploration_noise
+
+
+def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
+    """The configuration of fine-tuning by `algorithm` what was pre-trained with `config`.
+
+    Raises:
+        InputError: unknown method, or one that needs networks which the pre-training has not trained.
+    """
+    if algorithm not in ALGORITHMS:
+        raise InputError(f"unknown --algorithm={algorithm}; use one of {', '.join((*ALGORITHMS, *FROM_SCRATCH))}")
+    config = ConfigDict(config.to_dict())
+    offline = catalogue.terms_from_mapping(config.terms.to_dict())
     config.eval.every = 0
+    _begin(config, algorithm)
+    ALGORITHMS[algorithm](config)
+    _check_networks(config, offline, algorithm)
+    return config.lock()
+
+
+def from_scratch(config: ConfigDict, algorithm: str) -> ConfigDict:
+    """The configuration of training online from scratch by a method of `FROM_SCRATCH` with its own configuration."""
+    config = ConfigDict(config.to_dict())
+    _begin(config, algorithm)
     return config.lock()

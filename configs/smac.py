@@ -10,15 +10,15 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores."""
     config = common.get_config(name)
     config.algorithm = "smac"
+    config.network.denoiser = True
     # Human data, far narrower than the policy class: the comments below say what that changes.
     narrow = config.task == "adroit_binary"
     maze = config.task == "pointmaze"
 
-    # Initial entropy temperature alpha, in units of reward per nat. Where a step costs 1, as in the maze, 1 nat must be
-    # worth less than a step.
+    # Where a step costs 1, as in the maze, 1 nat must be worth less than a step.
     config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
-    # Scale between the score and the critic's action-gradient, in units of value per nat. The maze's 0.1 was chosen by
-    # the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    # The maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
+    # (docs/quickstart/other_seeds).
     config.kappa = 0.1 if maze else 0.3 if narrow else 1.0
 
     config.terms = terms = ConfigDict()

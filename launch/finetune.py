@@ -1,9 +1,11 @@
 """Fine-tune a pre-trained actor and critic online.
 
     python -m launch.finetune --checkpoint=DIR_OF_PRETRAIN --algorithm=sac --workdir=DIR
+    python -m launch.finetune --algorithm=rlpd --config=configs/rlpd.py:TASK --dataset=ID --seeds=0,1 --workdir=DIR
 
 Networks, data and seeds are those of the checkpoint; fields of terms, online, eval, batch_size and the learning rates
-are set by --config.a.b=value. The same command again goes on where it stopped.
+are set by --config.a.b=value. rlpd has no offline phase: it takes a configuration, a dataset and seeds instead, or,
+given a checkpoint, the task, data and seeds of that. The same command again goes on where it stopped.
 """
 
 import shutil
@@ -20,6 +22,7 @@ from configs import finetune as online_methods
 from launch import program, session
 from launch.summary import write_online_summary
 from smac_jax.agent import AgentState, act_seeds
+from smac_jax.data.minari_dataset import failure_value
 from smac_jax.data.replay import create_replay, filled_rows, with_capacity
 from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_vector_env
@@ -29,10 +32,14 @@ from smac_jax.io.logger import METRICS, RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
 from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.report.collect import OFFLINE_METRICS
-from smac_jax.training.online import insert_transitions, make_online_updates, to_batch
+from smac_jax.training.online import insert_transitions, make_online_updates, make_returns_writer, to_batch
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Working directory of a pretrain run.")
-_ALGORITHM = flags.DEFINE_enum("algorithm", "sac", list(online_methods.ALGORITHMS), "Online method.")
+_ALGORITHM = flags.DEFINE_enum(
+    "algorithm", "sac", [*online_methods.ALGORITHMS, *online_methods.FROM_SCRATCH], "Online method."
+)
+_DATASET = flags.DEFINE_string("dataset", None, "Id of the Minari dataset, for a method without checkpoint.")
+_SEEDS = flags.DEFINE_list("seeds", None, "Seeds, for a method without checkpoint; 0 if not given.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is not local.")
 
@@ -71,8 +78,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         InputError: the checkpoint cannot be read, or an override of something it has settled.
     """
     flags.FLAGS(list(argv), known_only=True)
+    own = online_methods.FROM_SCRATCH.get(_ALGORITHM.value)
+    if own is not None:
+        return _parse_without_weights(argv, own)
+    if _DATASET.value is not None or _SEEDS.value is not None:
+        raise InputError(f"--dataset and --seeds of {_ALGORITHM.value} are those of its --checkpoint; leave them out")
     config = session.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
-    config_flags.DEFINE_config_dict("config", online_methods.apply(config, _ALGORITHM.value))
+    config_flags.DEFINE_config_dict("config", online_methods.from_checkpoint(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
     for name in program.overrides():
         if any(name == settled or name.startswith(f"{settled}.") for settled in _SETTLED):
@@ -80,22 +92,50 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
+    """Parse the command line of a method that starts from scratch."""
+    if _CHECKPOINT.value is None:
+        if not any(argument.lstrip("-").startswith("config=") for argument in argv):
+            raise InputError(
+                f"{_ALGORITHM.value} starts from scratch: give --config=configs/{_ALGORITHM.value}.py:TASK and "
+                "--dataset, or a --checkpoint whose task, data and seeds it takes"
+            )
+        config_flags.DEFINE_config_file(
+            "config", None, "Configuration file of the method, such as configs/rlpd.py:TASK."
+        )
+        return list(flags.FLAGS(list(argv)))
+    config = session.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
+    logging.warning(
+        "%s starts from scratch: of %s only task, data and seeds are used", _ALGORITHM.value, _CHECKPOINT.value
+    )
+    config_flags.DEFINE_config_dict("config", own.get_config(config.preset))
+    return list(flags.FLAGS(list(argv)))
+
+
 def finetune(
-    config: ConfigDict, pretrained: dict[str, Any], checkpoint: Path, source: session.Source, workdir: Path
+    config: ConfigDict, run: dict[str, Any], checkpoint: Path | None, source: session.Source, workdir: Path
 ) -> None:
-    """Fine-tune all seeds online, or go on where an earlier call stopped; writes the files of the contract."""
+    """Train all seeds online, or go on where an earlier call stopped; writes the files of the contract.
+
+    Args:
+        config: of the online phase.
+        run: dataset, seeds and environment, for the run's record.
+        checkpoint: working directory of the pre-training; None to start from scratch.
+        source: the dataset.
+        workdir: of this run.
+    """
     session.check_config(config)
-    terms, seeds, dims = session.make_terms(config), pretrained["seeds"], session.data_dims(source.data)
+    terms, seeds, dims = session.make_terms(config), run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
     log_every = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
-    offline = Checkpoints(checkpoint, create=False)
+    offline = Checkpoints(checkpoint, create=False) if checkpoint else None
     run = {
-        **pretrained,
+        **run,
         "program": "finetune",
         "config": config.to_dict(),
-        "checkpoint_step": offline.newest_step(),
+        "checkpoint_step": offline.newest_step() if offline else None,
     }
     begun = claim(workdir, run)
     if (workdir / SUMMARY_FILE).exists():
@@ -107,14 +147,16 @@ def finetune(
     replay = create_replay(len(seeds), capacity, *dims)
     episode_seeds = [lambda episode, seed=seed: episode_seed(seed, "train", episode) for seed in seeds]
     env = make_vector_env(source.env_spec, source.task, len(seeds))
-    collector = Collector(env, episode_seeds, source.task.horizon(source.env_spec))
+    horizon = source.task.horizon(source.env_spec)
+    collector = Collector(env, episode_seeds, horizon)
     checkpoints = Checkpoints(workdir)
     start = checkpoints.latest_step
     if start is None:
         watch = session.Stopwatch()
-        state = offline.restore("agent", state)
         collector.reset()
-        shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
+        if offline and checkpoint:
+            state = offline.restore("agent", state)
+            shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
     else:
         counters = checkpoints.counters()
         watch = session.Stopwatch(counters["seconds"])
@@ -122,9 +164,13 @@ def finetune(
         filled = create_replay(len(seeds), counters["replay_rows"], *dims)
         replay = with_capacity(checkpoints.restore("replay", filled), capacity)
         collector.restore(checkpoints.restore("collector", collector.record()))
-    offline.close()
+    if offline:
+        offline.close()
     logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
 
+    calibrated = terms.conservative is not None and terms.conservative.calibrated
+    failure = failure_value(source.task, terms.discount, source.data.reward_scale, config.reward.shift)
+    write_returns = make_returns_writer(terms.discount, horizon)
     update_keys, act_keys, data = stream_keys(seeds, "update"), stream_keys(seeds, "act"), source.data.batch
     noise = config.online.exploration_noise
 
@@ -158,7 +204,13 @@ def finetune(
             with watch.measure("warmup" if step <= warmup else "train"):
                 actions = np.asarray(act(state, collector.observations, act_keys, np.int32(step)))
                 transitions, outcomes = collector.step(actions)
-                replay = insert_transitions(replay, to_batch(transitions, config.reward.scale, config.reward.shift))
+                replay = insert_transitions(
+                    replay, to_batch(transitions, source.data.reward_scale, config.reward.shift)
+                )
+                if calibrated:
+                    for index, outcome in outcomes.items():
+                        tail = 0.0 if transitions.terminations[index] else failure
+                        replay = write_returns(replay, index, outcome.length, tail)
                 if step > warmup:
                     state, info = updates(state, replay, update_keys, data)
                     infos.append(info)
@@ -174,10 +226,25 @@ def finetune(
     write_online_summary(workdir, config, source.dataset_id, seeds, watch)
 
 
+def train_from_scratch(config: ConfigDict, workdir: Path) -> None:
+    """Train online by a method without offline phase, with the dataset beside the replay."""
+    config = online_methods.from_scratch(config, _ALGORITHM.value)
+    if _CHECKPOINT.value is None:
+        dataset, seeds = program.required(_DATASET), program.parse_seeds(_SEEDS.value or ["0"])
+    else:
+        pretrained = pretrained_run(Path(_CHECKPOINT.value))
+        dataset, seeds = pretrained["dataset"], pretrained["seeds"]
+    source = session.load_source(dataset, config, _DOWNLOAD.value)
+    finetune(config, session.run_record(source, seeds), None, source, workdir)
+
+
 def main() -> None:
     """Entry point."""
-    config, checkpoint = flags.FLAGS["config"].value, Path(program.required(_CHECKPOINT))
-    workdir = Path(program.required(_WORKDIR))
+    config, workdir = flags.FLAGS["config"].value, Path(program.required(_WORKDIR))
+    if _ALGORITHM.value in online_methods.FROM_SCRATCH:
+        train_from_scratch(config, workdir)
+        return
+    checkpoint = Path(program.required(_CHECKPOINT))
     pretrained = pretrained_run(checkpoint)
     if not (checkpoint / SUMMARY_FILE).exists():
         logging.warning("%s has not finished; its newest checkpoint is fine-tuned", checkpoint)

@@ -35,15 +35,7 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
     chunk = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
-    run = {
-        "program": "pretrain",
-        "config": config.to_dict(),
-        "dataset": source.dataset_id,
-        "dataset_sha256": source.data.content_hash,
-        "env_spec": source.env_spec.to_json(),
-        "dims": dims,
-        "seeds": seeds,
-    }
+    run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
     begun = claim(workdir, run)
     if (workdir / SUMMARY_FILE).exists():
         print(f"{workdir} is complete")

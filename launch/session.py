@@ -50,7 +50,8 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     dataset = open_dataset(dataset_id, download)
     spec = environment_spec(dataset)
     task = get_task(config.task, spec)
-    data = load_offline_data(dataset, task, config.terms.discount, config.reward.scale, config.reward.shift)
+    reward = config.reward
+    data = load_offline_data(dataset, task, config.terms.discount, reward.scale, reward.shift, reward.normalize)
     return Source(dataset_id, data, task, spec)
 
 
@@ -118,6 +119,8 @@ def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int],
         actor_layer_norm=config.network.actor_layer_norm,
         critic_layer_norm=config.network.critic_layer_norm,
         critics=config.network.critics,
+        denoiser=config.network.denoiser,
+        value=config.network.value,
         optimizer=config.optimizer.name,
         actor_learning_rate=config.optimizer.actor,
         critic_learning_rate=config.optimizer.critic,
@@ -132,6 +135,17 @@ def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int],
 def data_dims(data: OfflineData) -> tuple[int, int]:
     """Observation and action dimension of a dataset."""
     return int(data.batch.observations.shape[-1]), int(data.batch.actions.shape[-1])
+
+
+def run_record(source: Source, seeds: Sequence[int]) -> dict[str, Any]:
+    """What a run's record says of its data and seeds."""
+    return {
+        "dataset": source.dataset_id,
+        "dataset_sha256": source.data.content_hash,
+        "env_spec": source.env_spec.to_json(),
+        "dims": data_dims(source.data),
+        "seeds": list(seeds),
+    }
 
 
 def make_evaluator(spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: int, dims: tuple[int, int]) -> Evaluator:

@@ -20,9 +20,10 @@ from smac_jax.io.workdir import claim
 
 PROGRAMS = {
     "pretrain": ("--config", "--dataset", "--workdir", "--seeds", "--download"),
-    "finetune": ("--checkpoint", "--algorithm", "--workdir", "--download"),
+    "finetune": ("--checkpoint", "--algorithm", "--dataset", "--seeds", "--workdir", "--download"),
     "evaluate": ("--checkpoint", "--episodes"),
     "report": ("--workdir",),
+    "benchmark": ("--suite", "--workdir", "--backend", "--jobs", "--download", "--dry_run"),
     "make_dataset": (
         *("--recipe", "--output", "--source", "--download", "--env", "--checkpoint", "--episodes", "--steps", "--seed"),
         *("--describe", "--page"),
@@ -53,6 +54,15 @@ CASES = {
         "--config.network.critics is settled by the checkpoint; pretrain",
     ),
     "unknown algorithm": ((*FINETUNE, "--checkpoint={run}", "--algorithm=ppo"), "sac|td3|td3bc"),
+    "network that was not trained": (
+        (*FINETUNE, "--checkpoint={run}", "--algorithm=iql"),
+        "smac has trained no state value, which --algorithm=iql goes on from; choose another",
+    ),
+    "dataset beside a checkpoint": ((*FINETUNE, "--checkpoint={run}", "--dataset={dataset}"), "leave them out"),
+    "from scratch without configuration": (
+        (*FINETUNE, "--algorithm=rlpd", "--config.batch_size=8"),
+        "rlpd starts from scratch: give --config=configs/rlpd.py:TASK and --dataset, or a --checkpoint",
+    ),
     "other data under the same id": ((*FINETUNE, "--checkpoint={run}"), "its content differs"),
     "evaluation of no run": (("evaluate", "--checkpoint={empty}"), "config.json is missing; give"),
     "report on no runs": (("report", "--workdir={empty}"), "holds no finished run; run pretrain"),

@@ -1,12 +1,16 @@
+import itertools
+
 import pytest
 
-from configs import finetune, smac
+from configs import bc, calql, cql, finetune, iql, rlpd, smac, td3bc
 from launch.session import check_config, make_terms
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
 NAMES = [name for task in TASKS for name in (task, f"{task}-small")]
+OFFLINE = {"smac": smac, "bc": bc, "td3bc": td3bc, "iql": iql, "cql": cql, "calql": calql}
+CONFIGS = {**OFFLINE, "rlpd": rlpd}
 SHARED_FIELDS = (
     "offline.steps",
     "online.steps",
@@ -24,35 +28,139 @@ def field(config, name):
     return config
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_task_has_a_complete_configuration(name):
-    config = smac.get_config(name)
+@pytest.mark.parametrize(("algorithm", "name"), itertools.product(CONFIGS, NAMES))
+def test_every_task_has_a_complete_configuration(algorithm, name):
+    config = CONFIGS[algorithm].get_config(name)
     check_config(config)
     assert all(field(config, shared) is not None for shared in SHARED_FIELDS)
-    terms = make_terms(config)
-    assert terms.score_penalty is not None
-    assert terms.denoising is not None
+    assert config.algorithm == ("none" if algorithm == "rlpd" else algorithm)
     assert config.online.warmup_steps < config.online.steps
+    terms = make_terms(config)
+    assert terms.trains_actor
+    assert terms.trains_critic == (algorithm != "bc")
+    assert terms.discount == TASKS[name.partition("-")[0]].discount
+    # Exactly the networks that the terms need.
+    assert (config.network.value, config.network.denoiser) == (terms.needs_value, terms.needs_denoiser)
 
 
-@pytest.mark.parametrize("algorithm", finetune.ALGORITHMS)
-def test_fine_tuning_replaces_the_terms_and_keeps_what_gives_the_critic_its_meaning(algorithm):
+@pytest.mark.parametrize(
+    ("algorithm", "task", "name", "value"),
+    [
+        ("smac", "locomotion", "terms.score_penalty.weight", 10.0),
+        ("smac", "adroit_binary", "terms.score_penalty.weight", 300.0),
+        ("bc", "kitchen", "terms.behavior_cloning.loss_type", "log_prob"),
+        ("td3bc", "locomotion", "terms.td3_actor.weight", 2.5),
+        ("td3bc", "locomotion", "terms.td3_actor.normalize", True),
+        ("td3bc", "locomotion", "terms.policy_delay", 2),
+        ("iql", "antmaze", "terms.value.expectile", 0.9),
+        ("iql", "antmaze", "terms.advantage_weighted.inverse_temperature", 10.0),
+        ("iql", "antmaze", "reward.shift", -1.0),
+        ("iql", "antmaze", "reward.scale", 1.0),
+        ("iql", "locomotion", "terms.value.expectile", 0.7),
+        ("iql", "locomotion", "terms.advantage_weighted.inverse_temperature", 3.0),
+        ("iql", "locomotion", "reward.normalize", True),
+        ("iql", "kitchen", "terms.value.expectile", 0.7),
+        ("iql", "kitchen", "terms.advantage_weighted.inverse_temperature", 0.5),
+        ("iql", "adroit_binary", "terms.advantage_weighted.inverse_temperature", 0.5),
+        ("iql", "adroit_binary", "reward.normalize", False),
+        ("cql", "adroit_binary", "terms.conservative.weight", 1.0),
+        ("cql", "kitchen", "terms.conservative.weight", 5.0),
+        ("cql", "kitchen", "terms.conservative.lagrange", False),
+        ("cql", "kitchen", "terms.conservative.calibrated", False),
+        ("cql", "antmaze", "terms.conservative.lagrange", True),
+        ("cql", "antmaze", "terms.conservative.target_gap", 0.8),
+        ("cql", "antmaze", "terms.td.samples", 10),
+        ("calql", "antmaze", "terms.conservative.calibrated", True),
+        ("calql", "kitchen", "online.offline_fraction", 0.25),
+        ("calql", "antmaze", "online.offline_fraction", 0.5),
+        ("rlpd", "locomotion", "network.critics", 10),
+        ("rlpd", "locomotion", "terms.td.subset", 2),
+        ("rlpd", "locomotion", "terms.td.soft", True),
+        ("rlpd", "locomotion", "online.updates_per_step", 20),
+        ("rlpd", "locomotion", "terms.policy_delay", 20),
+        ("rlpd", "locomotion", "online.offline_fraction", 0.5),
+        ("rlpd", "antmaze", "terms.td.subset", 1),
+        ("rlpd", "antmaze", "terms.td.soft", False),
+        ("rlpd", "adroit_binary", "terms.td.soft", False),
+        ("rlpd", "locomotion", "terms.sac_actor.reduction", "mean"),
+    ],
+)
+def test_published_values(algorithm, task, name, value):
+    assert field(CONFIGS[algorithm].get_config(task), name) == value
+
+
+def missing_network(offline, online):
+    """What keeps an online method from going on from an offline one, if anything does."""
+    if online == "iql" and offline != "iql":
+        return "state value"
+    return "critic" if offline == "bc" else None
+
+
+@pytest.mark.parametrize(("offline", "online"), itertools.product(OFFLINE, finetune.ALGORITHMS))
+def test_fine_tuning_goes_on_from_what_was_trained(offline, online):
+    config = OFFLINE[offline].get_config("pointmaze-small")
+    if missing := missing_network(offline, online):
+        with pytest.raises(InputError, match=f"^{offline} has trained no {missing}, which --algorithm={online} "):
+            finetune.from_checkpoint(config, online)
+        return
+    after = finetune.from_checkpoint(config, online)
+    check_config(after)
+    terms = make_terms(after)
+    assert not terms.needs_denoiser
+    assert terms.needs_value == (online == "iql")
+    assert (after.algorithm, after.online_algorithm, after.eval.every) == (offline, online, 0)
+    assert after.network.to_dict() == config.network.to_dict()
+    assert after.online.exploration_noise == (finetune.EXPLORATION_NOISE if online in ("td3", "td3bc") else None)
+    assert after.online.updates_per_step == (4 if online == "wsrl" else 1)
+    assert after.online.offline_fraction == (0.0 if online == "wsrl" else 0.5)
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "td3", "td3bc", "wsrl", "cql", "calql"])
+def test_fine_tuning_keeps_what_gives_the_critic_its_meaning(algorithm):
     offline = smac.get_config("pointmaze-small")
     offline.terms.discount, offline.terms.tau, offline.eval.every = 0.9, 0.02, 123
     offline.terms.temperature.entropy_per_dim = -0.5
-    online = finetune.apply(offline, algorithm)
-    terms = make_terms(online)
+    before = offline.to_dict()
+    terms = make_terms(finetune.from_checkpoint(offline, algorithm))
     assert (terms.discount, terms.tau) == (0.9, 0.02)
-    assert not terms.needs_denoiser
-    assert online.network.to_dict() == offline.network.to_dict()
-    assert online.eval.every == 0
-    if algorithm == "sac":
-        assert terms.temperature == catalogue.TemperatureTerm(entropy_per_dim=-0.5)
-        assert online.online.exploration_noise is None
-    else:
-        assert terms.policy_delay == 2
-        assert online.online.exploration_noise == finetune.EXPLORATION_NOISE
-    assert offline.terms.score_penalty.weight > 0, "the checkpoint's own configuration is left alone"
+    assert terms.temperature == (
+        None if algorithm in ("td3", "td3bc") else catalogue.TemperatureTerm(entropy_per_dim=-0.5)
+    )
+    assert offline.to_dict() == before, "the checkpoint's own configuration is left alone"
+
+
+def test_fine_tuning_puts_the_online_methods_terms_in_place():
+    offline = smac.get_config("locomotion")
+    terms = {name: make_terms(finetune.from_checkpoint(offline, name)) for name in ("sac", "td3", "td3bc", "wsrl")}
+    assert terms == {
+        "sac": catalogue.sac(),
+        "td3": catalogue.td3(),
+        "td3bc": catalogue.td3bc(),
+        "wsrl": catalogue.sac(td=catalogue.TDTerm(soft=False, subset=2), policy_delay=4),
+    }
+    assert make_terms(finetune.from_checkpoint(offline, "cql")) == make_terms(cql.get_config("locomotion"))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "value"),
+    [("iql", "value.expectile", 0.8), ("cql", "conservative.weight", 7.0), ("calql", "conservative.samples", 3)],
+)
+def test_own_continuation_keeps_the_terms_of_the_pre_training(algorithm, name, value):
+    offline = OFFLINE[algorithm].get_config("kitchen")
+    offline.terms.update_from_flattened_dict({name: value, "discount": 0.9})
+    online = finetune.from_checkpoint(offline, algorithm)
+    assert field(online.terms, name) == value
+    assert online.terms.to_dict() == offline.terms.to_dict()
+    assert online.online.offline_fraction == (0.25 if algorithm == "calql" else 0.5)
+
+
+def test_method_without_offline_phase_keeps_its_own_configuration():
+    config = rlpd.get_config("antmaze")
+    before = config.to_dict()
+    online = finetune.from_scratch(config, "rlpd")
+    assert make_terms(online) == make_terms(config)
+    assert (online.online_algorithm, online.online.exploration_noise) == ("rlpd", None)
+    assert config.to_dict() == before
 
 
 def test_unknown_names_are_refused():
@@ -60,8 +168,8 @@ def test_unknown_names_are_refused():
         smac.get_config("maze")
     with pytest.raises(InputError, match="unknown task 'pointmaze-tiny'"):
         smac.get_config("pointmaze-tiny")
-    with pytest.raises(InputError, match="use one of sac, td3, td3bc"):
-        finetune.apply(smac.get_config("pointmaze"), "ppo")
+    with pytest.raises(InputError, match="use one of sac, td3, td3bc, wsrl, iql, cql, calql, rlpd"):
+        finetune.from_checkpoint(smac.get_config("pointmaze"), "ppo")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.episode_data import EpisodeData
 
 from smac_jax.data.minari_dataset import (
+    failure_value,
     hash_episodes,
     load_offline_data,
     make_standardizer,
@@ -20,7 +21,7 @@ from smac_jax.data.minari_dataset import (
     read_episodes,
 )
 from smac_jax.envs.episode import Episode, flat_space, flatten_observation
-from smac_jax.envs.tasks import Task
+from smac_jax.envs.tasks import TASKS, Task
 from smac_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -127,6 +128,51 @@ def test_standardizer_scales_all_but_nearly_constant_dimensions(create):
 
 def test_monte_carlo_returns_discount_towards_the_end():
     np.testing.assert_allclose(monte_carlo_returns(np.array([1.0, 0.0, 4.0]), 0.5), [2.0, 2.0, 4.0])
+
+
+def test_what_follows_an_episode_is_discounted_too():
+    np.testing.assert_allclose(monte_carlo_returns(np.array([1.0, 0.0]), 0.5, tail=8.0), [3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("task", "value"),
+    [
+        ("adroit_binary", -500.0),
+        ("antmaze", -500.0),
+        ("pointmaze", -100.0),
+        ("kitchen", 0.0),
+        ("locomotion", 0.0),
+        ("generic", 0.0),
+    ],
+)
+def test_failing_for_ever_is_worth_the_failure_reward_at_every_step(task, value):
+    assert failure_value(TASKS[task], 0.99, TASKS[task].reward_scale, TASKS[task].reward_shift) == pytest.approx(value)
+
+
+def test_sparse_time_outs_go_on_failing(create):
+    sparse = dataclasses.replace(TOY_TASK, failure_reward=0.0)
+    episodes = [
+        recorded_episode(0.0, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], terminated=False),
+        recorded_episode(9.0, [0.0, 0.0], [0.0, 1.0], terminated=True),
+    ]
+    data = load_offline_data(create(episodes), sparse, discount=0.75, reward_scale=10.0, reward_shift=-5.0)
+    # -5 for ever is -5 / (1 - 0.75) from each step of the failure on; nothing follows the success.
+    np.testing.assert_allclose(data.batch.mc_returns, [-20.0, -20.0, -20.0, -5.0 + 0.75 * 5.0, 5.0])
+
+
+def test_rewards_are_normalised_by_the_range_of_returns(create):
+    # The returns are 1 and 3.
+    data = load_offline_data(create(toy_episodes()), TOY_TASK, 0.5, reward_scale=2.0, reward_shift=-1.0, normalize=True)
+    assert data.reward_scale == 1000.0
+    np.testing.assert_allclose(data.batch.rewards, [-1.0, -1.0, 999.0, 999.0, 1999.0])
+    assert load(open_dataset("toy/toy-v0"), scale=2.0).reward_scale == 2.0
+
+
+def test_equal_returns_have_no_range_to_normalise_by(create):
+    dataset = create([toy_episodes()[0]] * 2)
+    load_offline_data(dataset, TOY_TASK, 0.5, 1.0, 0.0)
+    with pytest.raises(InputError, match="all episodes of toy/toy-v0 have the same return"):
+        load_offline_data(dataset, TOY_TASK, 0.5, 1.0, 0.0, normalize=True)
 
 
 def test_content_hash_covers_the_success_that_rewards_are_made_from():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smac_jax import losses
-from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble, tanh_normal
+from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble, tanh_normal
 
 OBSERVATIONS = jax.random.normal(jax.random.key(10), (5, 3))
 ACTIONS = jax.random.uniform(jax.random.key(11), (5, 2), minval=-1.0, maxval=1.0)
@@ -39,6 +39,7 @@ def test_outputs_keep_leading_axes(leading):
     for network, inputs, expected in [
         (TanhGaussianActor(2, (16,)), (observations,), ((*leading, 2), (*leading, 2))),
         (Critic((16,)), (observations, actions), leading),
+        (Value((16,)), (observations,), leading),
         (Denoiser(2, (16,)), (actions, observations, log_snr), (*leading, 2)),
     ]:
         assert shape_of(lambda *inputs, net=network: net.apply(net.init(key, *inputs), *inputs), *inputs) == expected
@@ -48,6 +49,17 @@ def test_outputs_keep_leading_axes(leading):
 def test_layer_norm_is_a_choice(layer_norm):
     actor = TanhGaussianActor(2, (16, 16), layer_norm=layer_norm)
     assert ("norm_1" in shape_of(actor.init, jax.random.key(0), OBSERVATIONS)["params"]["mlp"]) == layer_norm
+
+
+def test_state_value_sees_the_observation_alone():
+    shapes = shape_of(Value((16, 8)).init, jax.random.key(0), OBSERVATIONS)["params"]
+    assert shapes["mlp"]["hidden_0"] == {"kernel": (3, 16), "bias": (16,)}
+    assert shapes["mlp"]["norm_1"] == {"scale": (8,), "bias": (8,)}
+    assert shapes["value"] == {"kernel": (8, 1), "bias": (1,)}
+    assert (
+        "norm_1"
+        not in shape_of(Value((16, 8), layer_norm=False).init, jax.random.key(0), OBSERVATIONS)["params"]["mlp"]
+    )
 
 
 def test_every_leaf_of_an_ensemble_has_a_member_axis(ensemble):
@@ -126,6 +138,10 @@ def linear_critic(params, observations, actions):
     return actions @ params
 
 
+def linear_value(params, observations):
+    return observations @ params
+
+
 def no_noise(params, points, observations, log_snr):
     return jnp.zeros_like(points)
 
@@ -133,6 +149,7 @@ def no_noise(params, points, observations, log_snr):
 KEY = jax.random.key(0)
 VECTOR, MATRIX = jnp.zeros(5), jnp.zeros((5, 2))
 ENSEMBLE, POLICY = jnp.zeros((2, 2)), jnp.zeros((3, 2))
+PROPOSALS = losses.Proposals(*(jnp.zeros(shape) for shape in ((5, 4, 2), (5, 4, 2), (5, 4), (5, 4, 2), (5, 4))))
 WRONG_RANKS = {
     "td_error: targets of shape (B, 1) would broadcast": lambda: losses.td_error(
         linear_critic, ENSEMBLE, OBSERVATIONS, ACTIONS, VECTOR[:, None]
@@ -164,6 +181,27 @@ WRONG_RANKS = {
     "actor: one observation without a batch": lambda: losses.td3_actor(
         linear_actor, POLICY, linear_critic, ENSEMBLE, OBSERVATIONS[0]
     ),
+    "value: action values of shape (B, 1)": lambda: losses.expectile_value(
+        linear_value, jnp.zeros(3), OBSERVATIONS, VECTOR[:, None]
+    ),
+    "value: action values by member": lambda: losses.expectile_value(linear_value, jnp.zeros(3), OBSERVATIONS, MATRIX),
+    "weighted imitation: advantages of shape (B, 1)": lambda: losses.advantage_weighted_actor(
+        linear_actor, POLICY, OBSERVATIONS, ACTIONS, VECTOR[:, None]
+    ),
+    "conservative: proposals of unequal number": lambda: losses.cql_penalty(
+        linear_critic, ENSEMBLE, OBSERVATIONS, ACTIONS, PROPOSALS._replace(random=jnp.zeros((5, 3, 2)))
+    ),
+    "conservative: densities by dimension": lambda: losses.cql_penalty(
+        linear_critic,
+        ENSEMBLE,
+        OBSERVATIONS,
+        ACTIONS,
+        PROPOSALS._replace(policy_log_probs=PROPOSALS.policy),
+    ),
+    "conservative: bounds of shape (B, 1)": lambda: losses.cql_penalty(
+        linear_critic, ENSEMBLE, OBSERVATIONS, ACTIONS, PROPOSALS, lower_bounds=VECTOR[:, None]
+    ),
+    "multiplier: gap by row": lambda: losses.gap_multiplier(jnp.asarray(0.0), VECTOR, 1.0),
     "temperature: entropy by row": lambda: losses.temperature(jnp.asarray(0.0), VECTOR, -1.0),
 }
 

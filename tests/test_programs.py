@@ -224,6 +224,33 @@ def test_report_is_one_self_contained_page(finetuned):
     assert f"offline score {sum(summary['offline_score']) / 2:.3f}" in output
 
 
+def test_rlpd_needs_no_checkpoint(tiny_pointmaze, tmp_path):
+    dataset, minari = tiny_pointmaze
+    steps = ("--config.online.steps=60", "--config.online.warmup_steps=40", "--config.eval.every=20", *TINY[:3])
+    command = ("finetune", "--algorithm=rlpd", "--config=configs/rlpd.py:pointmaze-small", f"--dataset={dataset}")
+    run(minari, *command, *steps, "--config.log_every=20", "--seeds=5", f"--workdir={tmp_path}")
+    assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["0", "20", "40", "60"]
+    run_record = json.loads((tmp_path / "config.json").read_text())["run"]
+    assert run_record["config"]["network"]["critics"] == 10
+    assert run_record["checkpoint_step"] is None
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["online_algorithm"], summary["seeds"]) == ("rlpd", [5])
+    assert not (tmp_path / "offline_metrics.csv").exists()
+
+
+def test_calql_goes_on_online_with_its_own_terms(tiny_pointmaze, tmp_path):
+    dataset, minari = tiny_pointmaze
+    pretrain, finetune = tmp_path / "pretrain", tmp_path / "finetune"
+    offline = ("--config.offline.steps=20", "--config.eval.every=20", "--config.log_every=20", *TINY[:3])
+    run(minari, "pretrain", "--config=configs/calql.py:pointmaze-small", f"--dataset={dataset}", *offline,
+        f"--workdir={pretrain}")  # fmt: skip
+    online = ("--config.online.steps=80", "--config.online.warmup_steps=60", "--config.eval.every=40")
+    run(minari, "finetune", f"--checkpoint={pretrain}", "--algorithm=calql", *online, "--config.log_every=20",
+        f"--workdir={finetune}")  # fmt: skip
+    assert {"cql_gap", "calibrated_share"} <= set(rows(finetune / "train.csv")[0])
+    assert json.loads((finetune / "summary.json").read_text())["algorithm"] == "calql"
+
+
 @pytest.mark.parametrize("algorithm", ["td3", "td3bc"])
 def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm):
     minari, checkpoint, _ = pretrained

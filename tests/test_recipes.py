@@ -79,6 +79,7 @@ def test_maze_is_recorded_and_made_again_from_its_specification(minari_path, env
     assert f"truncated after {horizon // DECISION_STEPS} actions" in dataset.storage.metadata["description"]
     env = open_dataset("maze/new-v0").recover_environment()
     assert env.spec.id == env_id
+    assert env.unwrapped.continuing_task is False
     maze = env.unwrapped.maze
     assert maze.maze_map == maze_map
     goal = next((row, line.index("g")) for row, line in enumerate(maze_map) if "g" in line)

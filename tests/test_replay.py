@@ -3,8 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smac_jax.data.replay import create_replay, filled_rows, insert, sample_replay, with_capacity
+from smac_jax.data.minari_dataset import monte_carlo_returns
+from smac_jax.data.replay import create_replay, filled_rows, insert, record_returns, sample_replay, with_capacity
 from smac_jax.keys import stream_keys
+from smac_jax.training.online import make_returns_writer
 from smac_jax.types import Batch
 
 SEEDS, OBSERVATIONS, ACTIONS = 2, 3, 1
@@ -75,6 +77,44 @@ def test_filled_rows_are_padded_back(count):
     restored = with_capacity(saved, 4)
     assert trees_equal(restored, replay)
     assert trees_equal(insert(restored, transition(50)), insert(replay, transition(50)))
+
+
+def test_returns_of_an_episode_by_hand():
+    # Rewards 1, 2, 3; the last two are the episode, and -10 follows them.
+    replay = record_returns(filled(3, capacity=5), 0, 2, jnp.asarray(-10.0), 0.5, horizon=4)
+    np.testing.assert_array_equal(replay.data.mc_returns[0], [-np.inf, 2.0 + 0.5 * (3.0 - 5.0), 3.0 - 5.0, 0.0, 0.0])
+    np.testing.assert_array_equal(replay.data.mc_returns[1], [-np.inf] * 3 + [0.0] * 2)
+
+
+@pytest.mark.parametrize("capacity", [20, 9, 5, 3, 1], ids="capacity {}".format)
+def test_returns_of_episodes_lie_on_their_own_rows(capacity):
+    # Each seed has episodes of its own lengths; the ring wraps around within them, and cuts those that it cannot hold.
+    ends = {0: [(3, -4.0), (7, 0.0), (12, 2.0)], 1: [(6, 1.0), (13, -3.0)]}
+    steps, discount = 14, 0.9
+    replay = create_replay(SEEDS, capacity, OBSERVATIONS, ACTIONS)
+    expected = np.full((SEEDS, steps), -np.inf)
+    for step in range(1, steps + 1):
+        replay = insert(replay, transition(step))
+        for seed, episodes in ends.items():
+            begin = 0
+            for end, tail in episodes:
+                if step == end:
+                    replay = record_returns(replay, seed, end - begin, jnp.asarray(tail), discount, horizon=8)
+                    rewards = 100.0 * seed + np.arange(begin + 1, end + 1)
+                    expected[seed, begin:end] = monte_carlo_returns(rewards, discount, tail)
+                begin = end
+    held = np.arange(max(steps - capacity, 0), steps)
+    np.testing.assert_allclose(replay.data.mc_returns[:, held % capacity], expected[:, held], rtol=1e-5)
+    np.testing.assert_array_equal(replay.data.rewards[:, held % capacity], [held + 1, held + 101])
+    assert int(replay.inserted) == steps
+
+
+def test_writing_returns_compiles_once_for_all_lengths():
+    write, replay = make_returns_writer(0.5, 8), filled(6, capacity=7)
+    for length, tail in ((2, 0.0), (6, -4.0)):
+        replay = write(replay, 1, length, tail)
+    assert write._cache_size() == 1
+    np.testing.assert_allclose(replay.data.mc_returns[1, :6], monte_carlo_returns(np.arange(101, 107), 0.5, -4.0))
 
 
 def test_insertion_compiles_once():

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,20 @@ from smac_jax.agent import AgentSpec, Standardizer, create_agent, create_agents,
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
 from smac_jax.errors import InputError
+from smac_jax.losses import ensemble_values
+from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch
 
 OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
-NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "kappa")
+NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "value", "kappa", "multiplier")
+BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
+IQL = Terms(
+    td=catalogue.TDTerm(bootstrap="value"),
+    value=catalogue.ValueTerm(),
+    advantage_weighted=catalogue.AdvantageWeightedTerm(),
+)
+CQL = catalogue.sac(td=catalogue.TDTerm(samples=3, soft=False), conservative=catalogue.ConservativeTerm(samples=2))
+CALQL = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(samples=2, calibrated=True, lagrange=True))
 
 
 def make_batch(seed: int = 0, rows: int = BATCH) -> Batch:
@@ -34,7 +45,7 @@ def standardizer() -> Standardizer:
 
 @functools.cache
 def make_agent(**changes):
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), **changes)
+    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), **{"value": True, **changes})
     return jax.jit(lambda key: create_agent(spec, key, standardizer()))(jax.random.key(1))
 
 
@@ -62,7 +73,10 @@ def moved(terms: Terms, steps: int = 2, **changes) -> set[str]:
         (catalogue.sac(temperature=None), {"actor", "critic", "target_critic"}),
         (catalogue.td3(), {"actor", "critic", "target_critic"}),
         (catalogue.td3bc(), {"actor", "critic", "target_critic"}),
-        (Terms(behavior_cloning=catalogue.BehaviorCloningTerm()), {"actor"}),
+        (BC, {"actor"}),
+        (IQL, {"actor", "critic", "target_critic", "value"}),
+        (CQL, {"actor", "critic", "target_critic", "temperature"}),
+        (CALQL, {"actor", "critic", "target_critic", "temperature", "multiplier"}),
         (catalogue.smac(), {"actor", "critic", "target_critic", "temperature", "denoiser"}),
         (
             catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(kappa="learned"), denoising=None),
@@ -116,6 +130,25 @@ def test_delayed_policy_moves_on_every_second_step_only():
     assert not identical(second.critic.params, first.critic.params)
 
 
+@pytest.mark.parametrize(
+    ("terms", "actor_moves", "target_moves"),
+    [
+        (dataclasses.replace(BC, td=catalogue.TDTerm(), policy_delay=4), {0, 4}, {0, 1, 2, 3, 4}),
+        (catalogue.td3(), {0, 2, 4}, {0, 2, 4}),
+    ],
+    ids=["actor alone", "both"],
+)
+def test_delays_of_actor_and_target_are_their_own(terms, actor_moves, target_moves):
+    state, moves = make_agent(), {"actor": set(), "target_critic": set(), "critic": set()}
+    for index in range(5):
+        after, _ = update(state, make_batch(index), jax.random.key(index), terms)
+        for name, steps in moves.items():
+            if not identical(getattr(after, name), getattr(state, name)):
+                steps.add(index)
+        state = after
+    assert moves == {"actor": actor_moves, "target_critic": target_moves, "critic": set(range(5))}
+
+
 def test_target_critic_is_the_moving_average_of_the_critic():
     before = make_agent()
     after, _ = update(before, make_batch(), jax.random.key(0), catalogue.sac(tau=0.25))
@@ -148,10 +181,162 @@ def test_penalty_points_at_policy_actions_change_the_penalty_only_where_asked():
     assert penalty(0.0) != penalty(0.5)
 
 
-def test_every_leaf_keeps_type_shape_and_strength():
+def run(terms: Terms, steps: int, mc_return: float = 0.0):
+    state = make_agent()
+    for index in range(steps):
+        batch = make_batch(index)._replace(mc_returns=jnp.full(BATCH, mc_return))
+        state, info = update(state, batch, jax.random.key(index), terms)
+    return state, info
+
+
+def test_cql_without_weight_is_temporal_difference_learning():
+    plain = dataclasses.replace(CQL, conservative=None)
+    off = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=0.0, lagrange=True))
+    state, info = run(off, 3)
+    expected, expected_info = run(plain, 3)
+    assert identical(state, expected)
+    assert identical(info, expected_info)
+    # The penalty's own draws are apart from the others'.
+    faint, _ = run(dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=1e-20, samples=2)), 3)
+    for name in ("actor", "critic", "target_critic", "temperature"):
+        mine, plain_ones = (getattr(agent, name) for agent in (faint, expected))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mine, plain_ones)
+
+
+def test_calql_with_no_known_return_is_cql():
+    calibrated = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(samples=2, calibrated=True))
+    (cql, _), (unknown, info) = run(CQL, 3), run(calibrated, 3, -np.inf)
+    assert identical(unknown, cql)
+    assert float(info["calibrated_share"]) == 0.0
+    known, info = run(calibrated, 3, 50.0)
+    assert float(info["calibrated_share"]) == 1.0
+    assert not identical(known.critic.params, cql.critic.params)
+
+
+def test_multiplier_multiplies_the_penalty():
+    terms = Terms(conservative=catalogue.ConservativeTerm(samples=2, lagrange=True, target_gap=-100.0))
+    state = make_agent()
+    doubled = state.replace(multiplier=state.multiplier.replace(params={"log": jnp.log(2.0)}))
+    (after, info), (after_doubled, info_doubled) = (
+        update(agent, make_batch(), jax.random.key(0), terms) for agent in (state, doubled)
+    )
+    assert float(info_doubled["cql_gap"]) == float(info["cql_gap"])
+    assert float(info_doubled["critic_gradient_norm"]) == pytest.approx(2.0 * float(info["critic_gradient_norm"]))
+    assert float(info_doubled["cql_multiplier"]) == pytest.approx(2.0)
+    # The gap exceeds its target by far.
+    assert after.multiplier.params["log"] > state.multiplier.params["log"]
+    assert after_doubled.multiplier.params["log"] > doubled.multiplier.params["log"]
+
+
+def apart(state, members=2):
+    """The agent with target critics that are not its critics, and of which now this, now that one is the smallest."""
+    rng = np.random.default_rng(1)
+
+    def noised(leaf):
+        return leaf[jnp.arange(members) % 2] + rng.normal(size=(members, *leaf.shape[1:])).astype(np.float32)
+
+    return state.replace(target_critic=jax.tree.map(noised, state.target_critic))
+
+
+def target_values(state, observations, actions):
+    """Values (E, B) of the target critics at raw observations."""
+    return np.asarray(
+        ensemble_values(state.critic.apply_fn, state.target_critic, state.standardizer(observations), actions)
+    )
+
+
+def mean_target(next_values, discount):
+    batch = make_batch()
+    return np.mean(np.asarray(batch.rewards) + discount * np.asarray(batch.masks) * np.asarray(next_values))
+
+
+def test_backup_takes_the_largest_value_of_several_next_actions(monkeypatch):
+    offsets = jnp.array([-2.0, 0.3, 1.0])
+
+    def spread(mean, log_std, key):
+        assert mean.shape == (BATCH, 3, ACTIONS)
+        return jnp.tanh(mean + offsets[None, :, None]), jnp.full(mean.shape[:-1], 1000.0)
+
+    monkeypatch.setattr(tanh_normal, "sample_and_log_prob", spread)
+    terms = Terms(discount=0.9, td=catalogue.TDTerm(samples=3, soft=False))
+    state, batch = apart(make_agent()), make_batch()
+    _, info = jax.jit(lambda state: step(state, batch, jax.random.key(0), terms))(state)
+    mean, _ = state.actor.apply_fn(state.actor.params, state.standardizer(batch.next_observations))
+    smallest = [
+        target_values(state, batch.next_observations, jnp.tanh(mean + offset)).min(axis=0) for offset in offsets
+    ]
+    largest = np.max(smallest, axis=0)
+    assert len(set(np.argmax(smallest, axis=0))) > 1, "the best action depends on the state"
+    assert float(info["td_target"]) == pytest.approx(mean_target(largest, 0.9), rel=1e-5)
+
+
+@pytest.mark.parametrize("subset", [1, 2])
+def test_target_is_the_minimum_of_a_random_subset(subset):
+    terms = Terms(discount=0.9, td=catalogue.TDTerm(next_action="mode", soft=False, subset=subset))
+    state, batch = apart(make_agent(critics=3), members=3), make_batch()
+    mean, _ = state.actor.apply_fn(state.actor.params, state.standardizer(batch.next_observations))
+    values = target_values(state, batch.next_observations, jnp.tanh(mean))
+    expected = [
+        mean_target(values[list(chosen)].min(axis=0), 0.9) for chosen in itertools.combinations(range(3), subset)
+    ]
+    found = [float(update(state, batch, jax.random.key(index), terms)[1]["td_target"]) for index in range(20)]
+    nearest = np.abs(np.subtract.outer(found, expected))
+    np.testing.assert_allclose(nearest.min(axis=1), 0.0, atol=1e-5)
+    assert set(nearest.argmin(axis=1)) == {0, 1, 2}
+
+
+def test_subset_of_all_critics_is_all_critics():
+    results = [
+        update(make_agent(), make_batch(), jax.random.key(0), Terms(td=catalogue.TDTerm(subset=subset)))
+        for subset in (0, 2)
+    ]
+    assert identical(*results)
+
+
+def test_iql_by_hand():
+    state, batch, discount = apart(make_agent()), make_batch(), 0.9
+    after, info = update(state, batch, jax.random.key(0), dataclasses.replace(IQL, discount=discount))
+
+    def values(agent, observations):
+        return np.asarray(agent.value.apply_fn(agent.value.params, state.standardizer(observations)))
+
+    # The value is fitted to the target critics; critic and actor follow the value that is new by then.
+    smallest = target_values(state, batch.observations, batch.actions).min(axis=0)
+    differences = smallest - values(state, batch.observations)
+    assert np.any(differences < 0)
+    assert np.any(differences > 0)
+    expected = {
+        "value_loss": np.mean(np.where(differences < 0, 0.3, 0.7) * differences**2),
+        "td_target": mean_target(values(after, batch.next_observations), discount),
+        "advantage": np.mean(smallest - values(after, batch.observations)),
+    }
+    for name, value in expected.items():
+        assert float(info[name]) == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("terms", "network"),
+    [
+        (Terms(td=catalogue.TDTerm(bootstrap="value")), "value"),
+        (Terms(value=catalogue.ValueTerm()), "value"),
+        (Terms(advantage_weighted=catalogue.AdvantageWeightedTerm()), "value"),
+        (Terms(denoising=DenoisingTerm()), "denoiser"),
+        (Terms(score_penalty=catalogue.ScorePenaltyTerm()), "denoiser"),
+        (Terms(score_distillation=catalogue.ScoreDistillationTerm()), "denoiser"),
+    ],
+)
+def test_absent_network_is_named(terms, network):
+    state = make_agent(value=False, denoiser=False)
+    assert (terms.needs_value, terms.needs_denoiser) == (network == "value", network == "denoiser")
+    with pytest.raises(InputError, match=f"needs the network '{network}'.*set network.{network}"):
+        jax.eval_shape(lambda s: step(s, make_batch(), jax.random.key(0), terms), state)
+
+
+@pytest.mark.parametrize("terms", [catalogue.smac(), IQL, CALQL], ids=["smac", "iql", "calql"])
+def test_every_leaf_keeps_type_shape_and_strength(terms):
     # A weak type in the first state would make XLA compile every scan a second time.
     state = make_agent()
-    after, _ = jax.eval_shape(lambda s: step(s, make_batch(), jax.random.key(0), catalogue.smac()), state)
+    after, _ = jax.eval_shape(lambda s: step(s, make_batch(), jax.random.key(0), terms), state)
     for before_leaf, after_leaf in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         assert not before_leaf.weak_type
         assert (before_leaf.shape, before_leaf.dtype, False) == (
@@ -162,11 +347,11 @@ def test_every_leaf_keeps_type_shape_and_strength():
 
 
 def test_agent_of_seed_i_is_the_agent_of_its_key_alone():
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16))
+    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), value=True)
     keys = jax.random.split(jax.random.key(5), 3)
     together = create_agents(spec, keys, standardizer())
     alone = create_agent(spec, keys[1], standardizer())
-    for name in ("actor", "critic", "denoiser"):
+    for name in ("actor", "critic", "denoiser", "value"):
         mine = jax.tree.map(lambda leaf: leaf[1], getattr(together, name).params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), mine, getattr(alone, name).params)
 
@@ -185,6 +370,9 @@ def test_terms_are_hashable_values_read_from_mappings():
         ({"td": {"wieght": 1.0}}, "terms.td.wieght is unknown"),
         ({"td": {"next_action": "best"}}, "terms.td.next_action='best'"),
         ({"temperature": {"weight": 1.0}}, "needs terms.sac_actor"),
+        ({"td": {"bootstrap": "actor"}}, "terms.td.bootstrap='actor'"),
+        ({"td": {"samples": 2}}, "terms.td.samples above 1 needs .* soft=False"),
+        ({"td": {"samples": 2, "soft": False, "next_action": "mode"}}, "terms.td.samples above 1 needs next_action"),
     ],
 )
 def test_wrong_terms_name_the_field(mapping, cause):

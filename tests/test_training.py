@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import ACTIONS, OBSERVATIONS, identical, make_batch, standardizer
+from test_step import ACTIONS, CALQL, IQL, OBSERVATIONS, identical, make_batch, standardizer
 
 from smac_jax.agent import AgentSpec, act_seeds, create_agents
 from smac_jax.agent import terms as catalogue
@@ -12,11 +12,18 @@ from smac_jax.training.offline import make_offline_updates
 from smac_jax.training.online import make_online_updates
 
 SEEDS = [0, 1, 2, 3]
-ALGORITHMS = {"smac": catalogue.smac(), "sac": catalogue.sac(), "td3": catalogue.td3(), "td3bc": catalogue.td3bc()}
+ALGORITHMS = {
+    "smac": catalogue.smac(),
+    "sac": catalogue.sac(),
+    "td3": catalogue.td3(),
+    "td3bc": catalogue.td3bc(),
+    "iql": IQL,
+    "calql": CALQL,
+}
 
 
 def agents(seeds, optimizer="adam"):
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), optimizer=optimizer)
+    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), optimizer=optimizer, value=True)
     return create_agents(spec, stream_keys(seeds, "init"), standardizer())
 
 
@@ -33,12 +40,14 @@ def seed_of(tree, index):
 
 
 def assert_seed_alone(together, alone, index):
-    for name in ("actor", "critic", "target_critic", "temperature", "denoiser"):
+    for name in ("actor", "critic", "target_critic", "temperature", "denoiser", "value", "multiplier"):
         mine, its = seed_of(getattr(together, name), index), seed_of(getattr(alone, name), 0)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), mine, its)
 
 
-@pytest.mark.parametrize(("algorithm", "optimizer"), [("smac", "muon"), ("sac", "adam"), ("td3", "adam")])
+@pytest.mark.parametrize(
+    ("algorithm", "optimizer"), [("smac", "muon"), ("sac", "adam"), ("td3", "adam"), ("iql", "adam"), ("calql", "adam")]
+)
 def test_offline_seed_in_company_equals_seed_alone(algorithm, optimizer):
     run = make_offline_updates(ALGORITHMS[algorithm], 8, 5)
     data = make_batch(9, rows=50)
@@ -75,10 +84,10 @@ def test_updates_do_not_depend_on_where_calls_begin():
     assert identical(whole, parts)
 
 
-@pytest.mark.parametrize("algorithm", ["smac", "td3bc"])
+@pytest.mark.parametrize("algorithm", ["smac", "td3bc", "iql", "calql"])
 def test_one_compilation_a_phase(algorithm):
     data, keys = make_batch(9, rows=50), stream_keys(SEEDS, "update")
-    offline, state = make_offline_updates(ALGORITHMS[algorithm], 8, 2), agents(SEEDS)
+    offline, state = make_offline_updates(ALGORITHMS[algorithm], 8, 5), agents(SEEDS)
     online, replay = make_online_updates(ALGORITHMS[algorithm], 8, 0.5, 1), filled_replay(SEEDS)
     for _ in range(3):
         state, _ = offline(state, keys, data)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
 
-from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
+from smac_jax.errors import InputError
+from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
 from smac_jax.optim import make_optimizer
 from smac_jax.types import Params
 
@@ -40,8 +41,10 @@ class AgentState(flax.struct.PyTreeNode):
         critic: ensemble; every parameter has a leading axis E.
         target_critic: slow copy of the critic's parameters.
         temperature: scalar parameter, log alpha.
-        denoiser: score model of the dataset's actions.
+        denoiser: score model of the dataset's actions; None for methods that use none.
+        value: state-value function; None for methods that use none.
         kappa: scalar parameter, log kappa, the penalty's scale.
+        multiplier: scalar parameter, log of CQL's Lagrange multiplier.
         standardizer: of observations; inside the state, so that nothing acts or learns without it.
     """
 
@@ -50,8 +53,10 @@ class AgentState(flax.struct.PyTreeNode):
     critic: TrainState
     target_critic: Params
     temperature: TrainState
-    denoiser: TrainState
+    denoiser: TrainState | None
+    value: TrainState | None
     kappa: TrainState
+    multiplier: TrainState
     standardizer: Standardizer
 
 
@@ -66,11 +71,13 @@ class AgentSpec(NamedTuple):
         actor_layer_norm: LayerNorm in the actor.
         critic_layer_norm: LayerNorm in the critic.
         critics: ensemble size E.
+        denoiser: whether there is one.
+        value: whether there is a state-value function, with the critic's learning rate.
         optimizer: `adam` or `muon`.
         actor_learning_rate: of the actor.
         critic_learning_rate: of the critic.
         denoiser_learning_rate: of the denoiser.
-        temperature_learning_rate: of the temperature and a learned kappa, always by Adam.
+        temperature_learning_rate: of the temperature, a learned kappa and CQL's multiplier, always by Adam.
         temperature: initial alpha.
         kappa: initial kappa.
     """
@@ -82,6 +89,8 @@ class AgentSpec(NamedTuple):
     actor_layer_norm: bool = False
     critic_layer_norm: bool = True
     critics: int = 2
+    denoiser: bool = True
+    value: bool = False
     optimizer: str = "adam"
     actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
@@ -92,13 +101,25 @@ class AgentSpec(NamedTuple):
 
 
 @functools.cache
-def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser]:
+def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser, Value]:
     """Networks by specification; equal ones give the same objects, so that equal agents share one compilation."""
     return (
         TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm),
         Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
         Denoiser(spec.action_dim, spec.hidden_dims),
+        Value(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
     )
+
+
+def require(network: TrainState | None, name: str) -> TrainState:
+    """A network that a term needs.
+
+    Raises:
+        InputError: the agent was made without it.
+    """
+    if network is None:
+        raise InputError(f"a term needs the network {name!r}, which this agent was made without; set network.{name}")
+    return network
 
 
 def positive_scalar(state: TrainState) -> jax.Array:
@@ -129,10 +150,11 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         State at step 0, target critic equal to the critic.
     """
     actor_key, critic_key, denoiser_key = jax.random.split(key, 3)
+    value_key = jax.random.fold_in(key, 3)
     observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
     actions = jnp.zeros((1, spec.action_dim), jnp.float32)
 
-    actor, critic, denoiser = make_networks(spec)
+    actor, critic, denoiser, value = make_networks(spec)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
@@ -147,7 +169,15 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
             denoiser.apply,
             denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
             make_optimizer(spec.optimizer, spec.denoiser_learning_rate),
-        ),
+        )
+        if spec.denoiser
+        else None,
+        value=_train_state(
+            value.apply, value.init(value_key, observations), make_optimizer(spec.optimizer, spec.critic_learning_rate)
+        )
+        if spec.value
+        else None,
+        multiplier=_log_scalar(1.0, spec.temperature_learning_rate),
         kappa=_log_scalar(spec.kappa, spec.temperature_learning_rate),
         standardizer=standardizer,
     )

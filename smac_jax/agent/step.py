@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import optax
 
 from smac_jax.agent import updates
+from smac_jax.agent.critic_update import update_critic
 from smac_jax.agent.state import AgentState, seed_axes
 from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch, Info
 
 
 def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
-    """Actor, temperature and target critic: the part that `policy_delay` delays."""
+    """Actor and temperature: the part that `policy_delay` delays."""
     info: Info = {}
     if terms.trains_actor:
         actor, info = updates.update_actor(state, batch, key, terms)
@@ -22,16 +23,18 @@ def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms
             state = state.replace(temperature=temperature)
             info |= temperature_info
         state = state.replace(actor=actor)
-    if terms.trains_critic:
-        target = optax.incremental_update(state.critic.params, state.target_critic, terms.tau)
-        state = state.replace(target_critic=target)
     return state, info
+
+
+def _update_target(state: AgentState, terms: Terms) -> AgentState:
+    target = optax.incremental_update(state.critic.params, state.target_critic, terms.tau)
+    return state.replace(target_critic=target)
 
 
 def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """One update of every network that `terms` names, the others left bit-identical.
 
-    Order: denoiser, critic (and a learned kappa), actor, temperature, target critic.
+    Order: denoiser, state value, critic (and a learned kappa or multiplier), actor, temperature, target critic.
 
     Args:
         state: agent.
@@ -52,9 +55,12 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     if terms.denoising:
         denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
+    if terms.value:
+        value, value_info = updates.update_value(state, batch, terms.value)
+        state, info = state.replace(value=value), info | value_info
     if terms.trains_critic:
-        critic, kappa, critic_info = updates.update_critic(state, batch, critic_key, terms)
-        state, info = state.replace(critic=critic, kappa=kappa), info | critic_info
+        state, critic_info = update_critic(state, batch, critic_key, terms)
+        info = info | critic_info
     if terms.policy_delay == 1:
         state, policy_info = _update_policy(state, batch, actor_key, terms)
     else:
@@ -65,6 +71,10 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
             lambda: _update_policy(state, batch, actor_key, terms),
             lambda: (state, nothing),
         )
+    if terms.trains_critic and terms.target_delay == 1:
+        state = _update_target(state, terms)
+    elif terms.trains_critic:
+        state = jax.lax.cond(state.step % terms.target_delay == 0, lambda: _update_target(state, terms), lambda: state)
     return state.replace(step=state.step + 1), info | policy_info
 
 

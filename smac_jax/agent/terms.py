@@ -20,14 +20,20 @@ class TDTerm:
 
     Attributes:
         weight: multiplies the squared error.
+        bootstrap: the next value is the target `critic`'s at an action of the policy, or the state `value` (IQL).
         next_action: `sample` from the policy, or its deterministic `mode`.
+        samples: sampled next actions, of whose values the largest counts (CQL's max-target backup).
+        subset: target critics, drawn anew at each update, whose minimum is the value (REDQ, RLPD); 0 takes all.
         smoothing: standard deviation of the noise on the next action (TD3); 0 is none.
         smoothing_clip: bound on that noise.
         soft: subtract temperature * log pi from the next value (SAC).
     """
 
     weight: float = 1.0
+    bootstrap: Literal["critic", "value"] = "critic"
     next_action: Literal["sample", "mode"] = "sample"
+    samples: int = 1
+    subset: int = 0
     smoothing: float = 0.0
     smoothing_clip: float = 0.5
     soft: bool = True
@@ -47,6 +53,33 @@ class ScorePenaltyTerm:
     weight: float = 1.0
     kappa: Literal["fixed", "learned", "temperature"] = "fixed"
     policy_fraction: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ConservativeTerm:
+    """CQL's penalty on the critic.
+
+    Attributes:
+        weight: alpha.
+        samples: N random, N policy and N next-policy actions estimate the log-sum-exp.
+        calibrated: bound the policy's values below by the data's returns (Cal-QL).
+        lagrange: multiply the weight by a learned multiplier that holds the gap at `target_gap`.
+        target_gap: in units of value.
+    """
+
+    weight: float = 5.0
+    samples: int = 10
+    calibrated: bool = False
+    lagrange: bool = False
+    target_gap: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueTerm:
+    """Expectile regression of the state value (IQL)."""
+
+    weight: float = 1.0
+    expectile: float = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +115,15 @@ class BehaviorCloningTerm:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdvantageWeightedTerm:
+    """Imitation weighted by exp(inverse_temperature * advantage), at most `max_weight` (IQL)."""
+
+    weight: float = 1.0
+    inverse_temperature: float = 3.0
+    max_weight: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
 class ScoreDistillationTerm:
     """Pull of the actor along the dataset's score."""
 
@@ -103,15 +145,19 @@ class Terms:
     Attributes:
         discount: gamma.
         tau: share of the critic that moves into its target at each target update.
-        policy_delay: actor, temperature and target move on every `policy_delay`-th step (TD3 uses 2).
+        policy_delay: actor and temperature move on every `policy_delay`-th step (TD3 uses 2).
+        target_delay: the target critic moves on every `target_delay`-th step (TD3 uses 2).
         min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
         max_log_snr: cleanest level.
         td: critic term.
+        conservative: critic term.
         score_penalty: critic term; needs the denoiser.
+        value: state-value term.
         denoising: denoiser term.
         sac_actor: actor term.
         td3_actor: actor term.
         behavior_cloning: actor term.
+        advantage_weighted: actor term; needs the state value.
         score_distillation: actor term; needs the denoiser.
         temperature: temperature term; needs `sac_actor`, which measures the entropy.
     """
@@ -119,14 +165,18 @@ class Terms:
     discount: float = 0.99
     tau: float = 0.005
     policy_delay: int = 1
+    target_delay: int = 1
     min_log_snr: float = -1.0
     max_log_snr: float = 6.0
     td: TDTerm | None = None
+    conservative: ConservativeTerm | None = None
     score_penalty: ScorePenaltyTerm | None = None
+    value: ValueTerm | None = None
     denoising: DenoisingTerm | None = None
     sac_actor: SACActorTerm | None = None
     td3_actor: TD3ActorTerm | None = None
     behavior_cloning: BehaviorCloningTerm | None = None
+    advantage_weighted: AdvantageWeightedTerm | None = None
     score_distillation: ScoreDistillationTerm | None = None
     temperature: TemperatureTerm | None = None
 
@@ -137,21 +187,43 @@ class Terms:
                 object.__setattr__(self, field.name, None)
         if self.temperature and not self.sac_actor:
             raise InputError("terms.temperature needs terms.sac_actor, which measures the entropy; switch it on")
+        if self.td and self.td.samples > 1 and (self.td.soft or self.td.next_action == "mode"):
+            raise InputError(
+                "terms.td.samples above 1 needs next_action=sample and soft=False: the largest value counts"
+            )
 
     @property
     def trains_critic(self) -> bool:
         """Whether any term moves the critic."""
-        return self.td is not None or self.score_penalty is not None
+        return any((self.td, self.conservative, self.score_penalty))
 
     @property
     def trains_actor(self) -> bool:
         """Whether any term moves the actor."""
-        return any((self.sac_actor, self.td3_actor, self.behavior_cloning, self.score_distillation))
+        return any(
+            (
+                self.sac_actor,
+                self.td3_actor,
+                self.behavior_cloning,
+                self.advantage_weighted,
+                self.score_distillation,
+            )
+        )
 
     @property
     def needs_denoiser(self) -> bool:
         """Whether any term reads or moves the denoiser."""
         return any((self.denoising, self.score_penalty, self.score_distillation))
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether any term reads or moves the state value."""
+        return any((self.value, self.advantage_weighted, self.td and self.td.bootstrap == "value"))
+
+    @property
+    def needs_trained_critic(self) -> bool:
+        """Whether the terms go on from values, which a policy trained without a critic does not have."""
+        return any((self.sac_actor, self.td3_actor, self.advantage_weighted))
 
 
 def _term_class(annotation: Any) -> type | None:
@@ -211,7 +283,12 @@ def sac(**changes: Any) -> Terms:
 def td3(**changes: Any) -> Terms:
     """TD3 (arXiv 1802.09477)."""
     return dataclasses.replace(
-        Terms(td=TDTerm(next_action="mode", smoothing=0.2, soft=False), td3_actor=TD3ActorTerm(), policy_delay=2),
+        Terms(
+            td=TDTerm(next_action="mode", smoothing=0.2, soft=False),
+            td3_actor=TD3ActorTerm(),
+            policy_delay=2,
+            target_delay=2,
+        ),
         **changes,
     )
 

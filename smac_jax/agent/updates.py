@@ -3,36 +3,25 @@
 All of them see observations that are already standardised.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import optax
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, positive_scalar
-from smac_jax.agent.terms import DenoisingTerm, TDTerm, TemperatureTerm, Terms
-from smac_jax.networks import tanh_normal
+from smac_jax.agent.state import AgentState, positive_scalar, require
+from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
 from smac_jax.types import Batch, Info, Params
-
-
-class Points(NamedTuple):
-    """Where the score-matching penalty is taken: noised actions and scores (B, A), weights 1 - abar (B,)."""
-
-    actions: jax.Array
-    scores: jax.Array
-    weights: jax.Array
 
 
 def update_denoiser(
     state: AgentState, batch: Batch, key: jax.Array, term: DenoisingTerm, terms: Terms
 ) -> tuple[TrainState, Info]:
     """Fit the denoiser to the batch's actions."""
+    denoiser = require(state.denoiser, "denoiser")
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
         loss, info = losses.denoising_score_matching(
-            state.denoiser.apply_fn,
+            denoiser.apply_fn,
             params,
             batch.observations,
             batch.actions,
@@ -42,82 +31,36 @@ def update_denoiser(
         )
         return term.weight * loss, info
 
-    gradients, info = jax.grad(loss_fn, has_aux=True)(state.denoiser.params)
-    return state.denoiser.apply_gradients(grads=gradients), info
+    gradients, info = jax.grad(loss_fn, has_aux=True)(denoiser.params)
+    return denoiser.apply_gradients(grads=gradients), info
 
 
-def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, discount: float) -> jax.Array:
-    """Targets (B,) from the target critics at the policy's next action."""
-    action_key, smoothing_key = jax.random.split(key)
-    mean, log_std = state.actor.apply_fn(state.actor.params, batch.next_observations)
-    if term.next_action == "sample":
-        actions, log_probs = tanh_normal.sample_and_log_prob(mean, log_std, action_key)
-    else:
-        actions = tanh_normal.mode(mean)
-        log_probs = tanh_normal.log_prob(mean, log_std, actions)
-    if term.smoothing > 0:
-        actions = losses.smooth_actions(actions, smoothing_key, term.smoothing, term.smoothing_clip)
-    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.next_observations, actions)
-    return losses.td_target(
-        batch.rewards,
-        batch.masks,
-        values,
-        discount,
-        temperature=positive_scalar(state.temperature),
-        next_log_probs=log_probs if term.soft else None,
-    )
+def update_value(state: AgentState, batch: Batch, term: ValueTerm) -> tuple[TrainState, Info]:
+    """Fit the state value to an expectile of the target critics' minimum at the batch's actions."""
+    value = require(state.value, "value")
+    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.observations, batch.actions)
+
+    def loss_fn(params: Params) -> tuple[jax.Array, Info]:
+        loss, info = losses.expectile_value(
+            value.apply_fn, params, batch.observations, jnp.min(values, axis=0), level=term.expectile
+        )
+        return term.weight * loss, info
+
+    gradients, info = jax.grad(loss_fn, has_aux=True)(value.params)
+    return value.apply_gradients(grads=gradients), info
 
 
-def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, policy_fraction: float, terms: Terms) -> Points:
-    """Points of the score-matching penalty, at every noise level."""
-    level_key, noise_key, action_key = jax.random.split(key, 3)
-    actions = batch.actions
-    policy_points = round(policy_fraction * actions.shape[0])
-    if policy_points > 0:
-        mean, log_std = state.actor.apply_fn(state.actor.params, batch.observations[:policy_points])
-        policy_actions, _ = tanh_normal.sample_and_log_prob(mean, log_std, action_key)
-        actions = jnp.concatenate([policy_actions, actions[policy_points:]])
-    log_snr = losses.sample_log_snr(level_key, actions.shape[0], terms.min_log_snr, terms.max_log_snr)
-    noise = jax.random.normal(noise_key, actions.shape, actions.dtype)
-    noised = losses.add_noise(actions, noise, log_snr)
-    predicted = state.denoiser.apply_fn(state.denoiser.params, noised, batch.observations, log_snr)
-    return Points(noised, losses.noise_to_score(predicted, log_snr), jax.nn.sigmoid(-log_snr))
-
-
-def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, TrainState, Info]:
-    """Move the critic along all its terms, and kappa where it is learned; returns both and info."""
-    td_key, penalty_key = jax.random.split(key)
-    apply_fn, td, penalty = state.critic.apply_fn, terms.td, terms.score_penalty
-    targets = _td_targets(state, batch, td_key, td, terms.discount) if td else None
-    points = _penalty_points(state, batch, penalty_key, penalty.policy_fraction, terms) if penalty else None
-
-    def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
-        loss = jnp.zeros(())
-        info: Info = {}
-        if td and targets is not None:
-            part, part_info = losses.td_error(apply_fn, critic_params, batch.observations, batch.actions, targets)
-            loss, info = loss + td.weight * part, info | part_info
-        if penalty and points is not None:
-            tied = penalty.kappa == "temperature"
-            kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
-            part, part_info = losses.score_matching_penalty(
-                apply_fn, critic_params, batch.observations, points.actions, points.scores, points.weights, kappa
-            )
-            loss, info = loss + penalty.weight * part, info | part_info | {"kappa": kappa}
-        return loss, info
-
-    gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)
-    info["critic_gradient_norm"] = optax.global_norm(gradients[0])
-    kappa = state.kappa
-    if penalty and penalty.kappa == "learned":
-        kappa = kappa.apply_gradients(grads=gradients[1])
-    return state.critic.apply_gradients(grads=gradients[0]), kappa, info
+def advantages(state: AgentState, batch: Batch) -> jax.Array:
+    """Advantages (B,) of the batch's actions: the target critics' minimum less the state value."""
+    value = require(state.value, "value")
+    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.observations, batch.actions)
+    return jnp.min(values, axis=0) - value.apply_fn(value.params, batch.observations)
 
 
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
     """Move the actor along all its terms."""
     sample_key, distillation_key = jax.random.split(key)
-    actor_apply, critic, denoiser = state.actor.apply_fn, state.critic, state.denoiser
+    actor_apply, critic = state.actor.apply_fn, state.critic
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
         parts: list[tuple[float, tuple[jax.Array, Info]]] = []
@@ -149,7 +92,19 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
                 actor_apply, params, batch.observations, batch.actions, loss_type=bc.loss_type
             )
             parts.append((bc.weight, result))
+        if awr := terms.advantage_weighted:
+            result = losses.advantage_weighted_actor(
+                actor_apply,
+                params,
+                batch.observations,
+                batch.actions,
+                advantages(state, batch),
+                inverse_temperature=awr.inverse_temperature,
+                max_weight=awr.max_weight,
+            )
+            parts.append((awr.weight, result))
         if distillation := terms.score_distillation:
+            denoiser = require(state.denoiser, "denoiser")
             result = losses.score_distillation(
                 actor_apply,
                 params,

@@ -29,12 +29,14 @@ class OfflineData(NamedTuple):
         batch: all N transitions on the device, rewards scaled and shifted.
         standardizer: of observations, from all N observations.
         episodes: number of episodes.
+        reward_scale: in force: the given one, normalised by the returns where that is asked for.
         content_hash: SHA-256 of the recorded arrays before any relabelling.
     """
 
     batch: Batch
     standardizer: Standardizer
     episodes: int
+    reward_scale: float
     content_hash: str
 
 
@@ -201,10 +203,17 @@ def hash_episodes(episodes: list[Episode]) -> str:
     return digest.hexdigest()
 
 
-def monte_carlo_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
-    """Discounted return (T,) from each step to the end of the recorded episode."""
+def failure_value(task: Task, discount: float, reward_scale: float, reward_shift: float) -> float:
+    """What follows a time-out: failing for ever where rewards are sparse (Cal-QL, arXiv 2303.05479), else nothing."""
+    if task.failure_reward is None:
+        return 0.0
+    return (reward_scale * task.failure_reward + reward_shift) / (1.0 - discount)
+
+
+def monte_carlo_returns(rewards: np.ndarray, discount: float, tail: float = 0.0) -> np.ndarray:
+    """Discounted return (T,) from each step to the end of the recorded episode, which `tail` follows."""
     returns = np.empty(len(rewards), dtype=np.float64)
-    running = 0.0
+    running = tail
     for index in range(len(rewards) - 1, -1, -1):
         running = rewards[index] + discount * running
         returns[index] = running
@@ -219,8 +228,20 @@ def make_standardizer(observations: np.ndarray) -> Standardizer:
     return Standardizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
 
 
+def _return_range(episodes: list[Episode], name: str) -> float:
+    returns = [episode.rewards.sum() for episode in episodes]
+    if max(returns) <= min(returns):
+        raise InputError(f"all episodes of {name} have the same return, by whose range rewards cannot be normalised")
+    return float(max(returns) - min(returns))
+
+
 def load_offline_data(
-    dataset: minari.MinariDataset, task: Task, discount: float, reward_scale: float, reward_shift: float
+    dataset: minari.MinariDataset,
+    task: Task,
+    discount: float,
+    reward_scale: float,
+    reward_shift: float,
+    normalize: bool = False,
 ) -> OfflineData:
     """Turn a dataset into transitions on the device.
 
@@ -230,6 +251,7 @@ def load_offline_data(
         discount: gamma of the Monte-Carlo returns.
         reward_scale: learner's reward = scale * reward + shift.
         reward_shift: see `reward_scale`.
+        normalize: multiply the scale by 1000 / (largest - smallest return), as IQL does on locomotion.
 
     Returns:
         Transitions and what goes with them. Time-outs are not terminal: their mask stays 1.
@@ -241,8 +263,14 @@ def load_offline_data(
     spec, box = environment_spec(dataset), dataset.spec.action_space
     assert isinstance(box, gym.spaces.Box)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Batch._fields}
-    for index, original in enumerate(recorded):
-        episode = relabel_episode(original, task, spec, f"{dataset.spec.dataset_id} episode {index}")
+    relabelled = [
+        relabel_episode(episode, task, spec, f"{dataset.spec.dataset_id} episode {index}")
+        for index, episode in enumerate(recorded)
+    ]
+    if normalize:
+        reward_scale *= 1000.0 / _return_range(relabelled, dataset.spec.dataset_id)
+    tail = failure_value(task, discount, reward_scale, reward_shift)
+    for episode in relabelled:
         rewards = reward_scale * episode.rewards + reward_shift
         actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
         columns["observations"].append(episode.observations[:-1])
@@ -250,11 +278,13 @@ def load_offline_data(
         columns["rewards"].append(rewards)
         columns["masks"].append(1.0 - episode.terminations)
         columns["next_observations"].append(episode.observations[1:])
-        columns["mc_returns"].append(monte_carlo_returns(rewards, discount))
+        ended = bool(episode.terminations[-1])
+        columns["mc_returns"].append(monte_carlo_returns(rewards, discount, 0.0 if ended else tail))
     arrays = {name: np.concatenate(column).astype(np.float32) for name, column in columns.items()}
     return OfflineData(
         batch=Batch(**{name: jnp.asarray(array) for name, array in arrays.items()}),
         standardizer=make_standardizer(arrays["observations"]),
         episodes=len(recorded),
+        reward_scale=reward_scale,
         content_hash=hash_episodes(recorded),
     )

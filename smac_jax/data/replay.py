@@ -64,6 +64,38 @@ def sample_replay(replay: Replay, keys: jax.Array, batch_size: int) -> Batch:
     return jax.vmap(sample)(replay.data, keys)
 
 
+def record_returns(
+    replay: Replay, seed: int | jax.Array, length: int | jax.Array, tail: jax.Array, discount: float, horizon: int
+) -> Replay:
+    """Write the Monte-Carlo returns of a seed's episode that has just ended, which Cal-QL bounds values with.
+
+    Args:
+        replay: the episode's transitions were inserted last.
+        seed: index of the seed.
+        length: of the episode, in steps.
+        tail: scalar, value of what follows its last step.
+        discount: gamma.
+        horizon: longest episode; static.
+
+    Returns:
+        The replay with `mc_returns` of those rows; rows that the episode itself has overwritten are left out.
+    """
+    ages = jnp.arange(horizon)
+    rows = (replay.inserted - 1 - ages) % replay.capacity
+    recent = ages < jnp.minimum(length, replay.capacity)
+    rewards = jnp.where(recent, replay.data.rewards[seed, rows], 0.0)
+
+    def add(following: jax.Array, reward: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value = reward + discount * following
+        return value, value
+
+    _, returns = jax.lax.scan(add, jnp.asarray(tail, jnp.float32), rewards)
+    # Rows that are not of the episode are sent out of bounds, where writing does nothing.
+    targets = jnp.where(recent, rows, replay.capacity)
+    mc_returns = replay.data.mc_returns.at[seed, targets].set(returns, mode="drop")
+    return replay._replace(data=replay.data._replace(mc_returns=mc_returns))
+
+
 def filled_rows(replay: Replay) -> Replay:
     """The buffer without its empty rows, for saving; one row at least, since an empty array cannot be saved."""
     size = max(int(replay.size), 1)

@@ -36,6 +36,7 @@ class Task:
         relabel: recorded episode to the convention of the live, wrapped environment; refuses one that contradicts it.
         reward_scale: learner's reward = scale * reward + shift.
         reward_shift: see `reward_scale`.
+        failure_reward: reward of every step without success where rewards are sparse; None where they are not.
         discount: gamma.
     """
 
@@ -51,6 +52,7 @@ class Task:
     relabel: Callable[[Episode, EnvSpec], Episode] = conventions.keep_native
     reward_scale: float = 1.0
     reward_shift: float = 0.0
+    failure_reward: float | None = None
     discount: float = 0.99
 
     def horizon(self, spec: EnvSpec) -> int:
@@ -103,6 +105,7 @@ TASKS: Mapping[str, Task] = {
             # Cal-QL and RLPD: rewards of -5 before and +5 at success.
             reward_scale=10.0,
             reward_shift=5.0,
+            failure_reward=-1.0,
         ),
         Task(
             name="locomotion",
@@ -124,6 +127,7 @@ TASKS: Mapping[str, Task] = {
             # Cal-QL and RLPD: rewards of -5 on the way and +5 at the goal.
             reward_scale=10.0,
             reward_shift=-5.0,
+            failure_reward=0.0,
         ),
         Task(
             name="pointmaze",
@@ -136,6 +140,7 @@ TASKS: Mapping[str, Task] = {
             env_kwargs={"continuing_task": False},
             relabel=conventions.ends_at_goal,
             reward_shift=-1.0,
+            failure_reward=0.0,
         ),
         GENERIC,
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from smac_jax.agent import AgentState, Terms, step_seeds
-from smac_jax.data.replay import Replay, insert, sample_replay
+from smac_jax.data.replay import Replay, insert, record_returns, sample_replay
 from smac_jax.envs.collector import Transitions
 from smac_jax.keys import fold_seeds
 from smac_jax.training.offline import mean_info, sample_batch
@@ -15,6 +15,15 @@ from smac_jax.types import Batch, Info
 
 insert_transitions = jax.jit(insert, donate_argnums=0)
 """`data.replay.insert`, in place."""
+
+
+def make_returns_writer(discount: float, horizon: int) -> jax.stages.Wrapped:
+    """Make the jitted `data.replay.record_returns` of replay, seed, length and tail; the replay is donated."""
+
+    def write(replay: Replay, seed: jax.Array, length: jax.Array, tail: jax.Array) -> Replay:
+        return record_returns(replay, seed, length, tail, discount, horizon)
+
+    return jax.jit(write, donate_argnums=0)
 
 
 def to_batch(transitions: Transitions, reward_scale: float, reward_shift: float) -> Batch:
