@@ -1,0 +1,256 @@
+"""Compare methods on tasks: pre-train, fine-tune and tabulate everything that a suite lists.
+
+    python -m launch.benchmark --suite=configs/suites/NAME.py --workdir=DIR [--backend=local|ray] [--jobs=N] [--dry_run]
+
+The suite's fields are set by --suite.a=value: seeds, offline, online, pairs, scratch, and what it names of pretrain,
+finetune and tasks; configs/suites/__init__.py explains each. --suite.offline="('smac',)" runs a part of it.
+
+DIR/results.csv has a row for each run and seed that has ended, and is written anew whenever a run ends. The runs are
+TASK/OFFLINE/pretrain, TASK/OFFLINE/ONLINE and TASK/scratch/ONLINE, each with its output in a .log beside it. The same
+command again goes on where it stopped, and tries again what failed. Exit code 1: some failed, the others are done.
+
+--backend=ray connects to the cluster that RAY_ADDRESS names, which must share DIR and the datasets, or else starts it.
+"""
+
+import csv
+import fcntl
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from configs import suites
+from launch import program
+from launch.cells import DONE, FAILED, ROOT, Cell, blocked, make_cells, recorded_runs, run, start, status_of
+from launch.session import progress_bar
+from smac_jax.errors import InputError
+from smac_jax.io.workdir import SUMMARY_FILE, read_json, write_json
+
+_SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the benchmark; made if missing.")
+_BACKEND = flags.DEFINE_enum("backend", "local", ["local", "ray"], "Runs are processes here, or tasks of Ray.")
+_JOBS = flags.DEFINE_integer("jobs", None, "Runs at a time here; by default one on each core, or one on a GPU.")
+_GPUS = flags.DEFINE_float("gpus", 0.0, "GPUs that a run takes on a Ray cluster, such as 1 or 0.5; 0 hides them.")
+_DOWNLOAD = flags.DEFINE_bool("download", False, "Download datasets that are not local.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs with their state and command, and do nothing.")
+
+SUITE_FILE, RESULTS_FILE, LOCK_FILE = "suite.json", "results.csv", "benchmark.lock"
+_MEASURES = ("offline_score", "drop", "drop_noise", "final_score", "regret", "train_regret")
+_COLUMNS = ("task", "dataset", "offline_algorithm", "online_algorithm", "seed", *_MEASURES, "status", "wall_time")
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+# Settings of the user that must reach the machines of a cluster.
+_FORWARDED = ("MINARI_", "JAX_", "XLA_", "MUJOCO_")
+
+
+def result_rows(cell: Cell, status: str) -> list[dict[str, Any]]:
+    """Rows of results.csv, one a seed; those of a run that is not done have no scores."""
+    summary = read_json(cell.workdir / SUMMARY_FILE) if status == DONE and cell.seeds else {}
+    labels = dict(zip(_COLUMNS, (cell.task, cell.dataset, cell.offline, cell.online), strict=False))
+    rows = []
+    for index, seed in enumerate(cell.seeds):
+        values = {name: summary[name][index] for name in _MEASURES if summary} | {"wall_time": summary.get("wall_time")}
+        rounded = {name: None if value is None else round(value, 6) for name, value in values.items()}
+        rows.append({**labels, "seed": seed, "status": status, **rounded})
+    return rows
+
+
+def write_results(path: Path, cells: Sequence[Cell], statuses: dict[str, str]) -> None:
+    """Write the results of all cells that have a status, in the suite's order, in place of the file that is there."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for cell in cells:
+            if cell.name in statuses:
+                writer.writerows(result_rows(cell, statuses[cell.name]))
+    os.replace(temporary, path)
+
+
+def describe(cell: Cell, status: str) -> str:
+    """One line on a cell that has ended: means over seeds, or what went wrong and where to read about it."""
+    if status != DONE:
+        return f"{cell.name:<44} {status}" + (f" (see {cell.log})" if status.startswith(FAILED) else "")
+    rows = result_rows(cell, status)
+    values = {name: [row[name] for row in rows if row[name] is not None] for name in _MEASURES}
+    shown = (f"{name.replace('_', ' ')} {np.mean(found):.3f}" for name, found in values.items() if found)
+    return f"{cell.name:<44} {'  '.join(shown) or status}"
+
+
+def usable_cores() -> list[int]:
+    """Cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+
+
+def default_jobs() -> int:
+    """One job a core, or one where JAX finds an accelerator; asked in a process of its own, which frees it again."""
+    question = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    answer = subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip()
+    return len(usable_cores()) if answer.endswith("cpu") else 1
+
+
+def run_local(cells: Sequence[Cell], jobs: int) -> Generator[tuple[Cell, str], None, None]:
+    """Run cells as processes, each once those it needs have ended and a job is free; yields what has ended."""
+    cores = usable_cores()
+    unfinished = {cell.name: cell for cell in cells}
+    statuses: dict[str, str] = {}
+    running: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
+    # An exception raised by the signal itself is lost where it meets a hook of fork.
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+
+    def advance(cell: Cell) -> str | None:
+        """Start a cell if it can start; its status if it has ended."""
+        if cell.name in running:
+            ended = running[cell.name][1].poll() is not None
+            return status_of(cell, running.pop(cell.name)[1].returncode) if ended else None
+        if any(need in unfinished for need in cell.needs):
+            return None
+        free = set(range(jobs)) - {slot for slot, _ in running.values()}
+        reason = blocked(cell, statuses)
+        if reason is not None or not free:
+            return reason
+        started = start(cell, cores[min(free) % len(cores)] if jobs > 1 else None)
+        if isinstance(started, str):
+            return started
+        running[cell.name] = min(free), started
+        return None
+
+    try:
+        while unfinished:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            for cell in list(unfinished.values()):
+                status = advance(cell)
+                if status is not None:
+                    statuses[cell.name] = status
+                    del unfinished[cell.name]
+                    yield cell, status
+            time.sleep(0.1)
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.wait()
+
+
+def run_on_ray(cells: Sequence[Cell], jobs: int | None) -> Generator[tuple[Cell, str], None, None]:
+    """Run cells as Ray tasks that depend on each other; yields what has ended."""
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError("--backend=ray needs Ray; pip install -e '.[cluster]', or use --backend=local") from error
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_FORWARDED)}
+    variables["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS", "local")
+    here = {"num_cpus": jobs or len(usable_cores()), "include_dashboard": False} if address == "local" else {}
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        if port.isdigit():  # Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address, runtime_env={"env_vars": variables}, log_to_driver=False, logging_level="ERROR", **here)
+    except OSError as error:
+        raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}; start it, or unset RAY_ADDRESS") from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has taken it for itself.
+    try:
+        task = ray.remote(num_cpus=1, num_gpus=_GPUS.value, max_retries=3)(run)
+        references: dict[str, Any] = {}
+        for cell in cells:
+            needs = [name for name in cell.needs if name in references]
+            references[cell.name] = task.remote(cell, needs, *(references[name] for name in needs))
+        pending = {references[cell.name]: cell for cell in cells}
+        while pending:
+            (reference,), _ = ray.wait(list(pending), num_returns=1)
+            try:
+                status = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                status = f"{FAILED}Ray: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
+            yield pending.pop(reference), status
+    finally:
+        ray.shutdown()
+
+
+def lock(workdir: Path) -> IO[str]:
+    """Make the directory and hold it while the returned file is open; raises `InputError` if another benchmark does."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / LOCK_FILE).open("w")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"another benchmark is at work in {workdir}; wait for it, or choose another") from error
+    except OSError as error:
+        raise InputError(f"cannot use {workdir} ({error.strerror}); choose another --workdir") from error
+    return file
+
+
+def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
+    """Run what is to be done, tabulating as it comes, and exit with code 1 if any of it failed."""
+    statuses = {cell.name: DONE for cell in cells if cell.done}
+    write_results(workdir / RESULTS_FILE, cells, statuses)
+    if _BACKEND.value == "ray":
+        outcomes = run_on_ray(todo, _JOBS.value)
+    else:
+        outcomes = run_local(todo, _JOBS.value or (default_jobs() if todo else 1))
+    with closing(outcomes), progress_bar(len(cells), len(cells) - len(todo), "runs", "benchmark") as bar:
+        for cell, status in outcomes:
+            statuses[cell.name] = status
+            write_results(workdir / RESULTS_FILE, cells, statuses)
+            bar.update()
+            bar.write(describe(cell, status))
+    print("\nmeans over seeds:", *(describe(cell, statuses[cell.name]) for cell in cells if cell.seeds), sep="\n")
+    print(f"wrote {workdir / RESULTS_FILE}; for plots and tables: python -m launch.report --workdir={workdir}")
+    failed = [cell for cell in cells if statuses.get(cell.name, DONE) != DONE]
+    if failed:
+        print(f"{len(failed)} failed or were skipped; the same command tries again", file=sys.stderr)
+        print(describe(failed[0], statuses[failed[0].name]), file=sys.stderr)
+        sys.exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    if _SUITE.value is None:
+        raise InputError("--suite is missing; give configs/suites/NAME.py, such as configs/suites/smoke.py")
+    if _JOBS.value is not None and _JOBS.value < 1:
+        raise InputError(f"--jobs={_JOBS.value} must be positive")
+    workdir = Path(program.required(_WORKDIR)).absolute()
+    if path := os.environ.get("MINARI_DATASETS_PATH"):
+        os.environ["MINARI_DATASETS_PATH"] = os.path.abspath(path)
+    cells = make_cells(_SUITE.value, workdir, _DOWNLOAD.value)
+    runs = recorded_runs(workdir / SUITE_FILE, cells)
+    # Datasets are made only for runs that still need them.
+    needed = {name for cell in cells if not cell.done for name in cell.needs}
+    todo = [cell for cell in cells if not cell.done and (cell.seeds or cell.name in needed)]
+    if _DRY_RUN.value:
+        for cell in cells:
+            state = "to do" if cell in todo and not cell.log.exists() else "begun" if cell in todo else "done"
+            print(f"{state:<6} {cell.name:<44} python {' '.join(cell.command)}")
+        return
+    if _BACKEND.value == "ray" or _JOBS.value != 1:
+        # Several runs share the cores.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with lock(workdir):
+        write_json(workdir / SUITE_FILE, {"suite": _SUITE.value.to_dict(), "runs": runs})
+        benchmark(workdir, cells, todo)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parse the command line; raises `InputError` where there is no such suite."""
+    suites.check_files(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("suite="))
+    return program.parse(argv)
+
+
+if __name__ == "__main__":
+    program.run(main, parse_flags)
