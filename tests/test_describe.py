@@ -264,7 +264,7 @@ NAMES = ["dataset", "source", "environment", "task", "reward", "episodes", "step
 
 def test_text_has_one_line_a_fact(create):
     success = {"success": np.array([False, False, False, True])}
-    episodes = [maze_episode(ARRIVAL, terminated=True, infos=success), maze_episode(TIME_OUT)]
+    episodes = [maze_episode(ARRIVAL, terminated=True, infos=success), maze_episode(TIME_OUT), maze_episode(TIME_OUT)]
     found = facts(describe_text(describe(create(episodes, algorithm_name="by hand"))))
     assert [name for name, _ in found] == [*NAMES, "actions", "problem"]
     assert dict(found) == {
@@ -273,11 +273,11 @@ def test_text_has_one_line_a_fact(create):
         "environment": "PointMaze_Corridor-v3, time limit 20",
         "task": "pointmaze",
         "reward": "1 at the goal, else 0; ends there; learner's reward 1 r -1",
-        "episodes": "2 (1 terminated, 1 truncated)",
-        "steps": "7, an episode: mean 3.5, std 0.5 (min 3, median 3.5, max 4)",
-        "return": "as recorded: mean 0.5, std 0.5 (min 0, median 0.5, max 1)",
+        "episodes": "3 (1 terminated, 2 truncated)",
+        "steps": "11, an episode: mean 3.667, std 0.4714 (min 3, median 4, max 4)",
+        "return": "as recorded: mean 0.3333, std 0.4714 (min 0, median 0, max 1)",
         "success": "1.000 of the episodes",
-        "score": "mean 0.5, std 0.5 (min 0, median 0.5, max 1)",
+        "score": "mean 0.3333, std 0.4714 (min 0, median 0, max 1)",
         "actions": "0.5 to 0.5 in [-1, 1]",
         "problem": "none found",
     }
