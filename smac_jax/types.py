@@ -33,3 +33,8 @@ class Batch(NamedTuple):
     masks: jax.Array
     next_observations: jax.Array
     mc_returns: jax.Array
+
+    def share(self, fraction: float) -> "Batch":
+        """The first `fraction` of the rows, at least one; the batch itself, uncopied, for a fraction of 1."""
+        rows = max(round(fraction * self.rewards.shape[0]), 1)
+        return self if fraction == 1 else Batch(*(column[:rows] for column in self))

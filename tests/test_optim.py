@@ -8,10 +8,10 @@ import pytest
 from optax import contrib
 
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
-from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, muon_dimension_numbers
+from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers
 
 LEARNING_RATE = 1e-2
-MUON = OPTIMIZERS["muon"](LEARNING_RATE)
+MUON = make_optimizer("muon", LEARNING_RATE)
 WIDTHS = (12, 24)
 OBSERVATIONS, ACTIONS = jnp.zeros((1, 4)), jnp.zeros((1, 2))
 
@@ -95,7 +95,7 @@ def test_scalar_parameters_are_no_hidden_kernels():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_update_of_an_ensemble_is_the_update_of_each_member(ensemble, name):
     params, gradients = ensemble
-    optimizer = MUON if name == "muon" else OPTIMIZERS[name](LEARNING_RATE)
+    optimizer = MUON if name == "muon" else make_optimizer(name, LEARNING_RATE)
     together = run(optimizer, params, gradients)
     for index in range(3):
         alone = run(optimizer, member(params, index), [member(gradient, index) for gradient in gradients])
@@ -153,3 +153,42 @@ def test_other_leaves_follow_adam_with_nesterov_momentum(ensemble):
                 assert not np.allclose(leaf, by_path(expected)[path], rtol=0.1)
             else:
                 np.testing.assert_allclose(leaf, by_path(expected)[path], rtol=1e-5, atol=1e-8, err_msg=path)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run_steps(optimizer, params, gradients):
+    """Updates of six steps with the gradients in turn, each told its number."""
+    state, history = optimizer.init(params), []
+    for step in range(6):
+        updates, state = optimizer.update(gradients[step % len(gradients)], state, params, step=jnp.int32(step))
+        history.append(updates)
+    return history
+
+
+def test_rare_orthogonalisation_repeats_muons_update_and_leaves_adams_alone(ensemble):
+    params, gradients = ensemble
+    history = run_steps(make_optimizer("muon", LEARNING_RATE, 3), params, gradients)
+    # The gradients of step 0, and of steps 1 to 3.
+    means = [jax.tree.map(lambda a: a / 3, gradients[0]), jax.tree.map(lambda a, b: (a + 2 * b) / 3, *gradients)]
+    expected = run(MUON, params, means)
+    adam = run_steps(optax.adam(LEARNING_RATE, nesterov=True), params, gradients)
+    for path in by_path(params):
+        hidden = "hidden" in path and path.endswith("kernel")
+        got = [by_path(updates)[path] for updates in history]
+        wanted = [by_path(expected[step // 3] if hidden else adam[step])[path] for step in range(6)]
+        np.testing.assert_allclose(got, wanted, rtol=2e-3 if hidden else 1e-5, atol=1e-5, err_msg=path)
+
+
+def test_rare_orthogonalisation_stays_a_branch_under_a_seed_axis():
+    params, gradients = make_parameters_and_gradients(2)
+    optimizer = make_optimizer("muon", LEARNING_RATE, 3)
+    state = jax.vmap(optimizer.init)(params)
+
+    def update(gradient, state, params, step):
+        return optimizer.update(gradient, state, params, step=step)
+
+    mapped = jax.vmap(update, in_axes=(0, 0, 0, None))
+    names = {equation.primitive.name for equation in jax.make_jaxpr(mapped)(gradients[0], state, params, 1).eqns}
+    assert "cond" in names
+    # All of the matrix products are inside of the branch.
+    assert "dot_general" not in names

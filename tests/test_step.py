@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smac_jax.agent import AgentSpec, Standardizer, create_agent, create_agents, step
+from smac_jax.agent import AgentSpec, Standardizer, create_agent, create_agents, step, step_seeds
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
 from smac_jax.errors import InputError
@@ -187,6 +187,48 @@ def run(terms: Terms, steps: int, mc_return: float = 0.0):
         batch = make_batch(index)._replace(mc_returns=jnp.full(BATCH, mc_return))
         state, info = update(state, batch, jax.random.key(index), terms)
     return state, info
+
+
+@pytest.mark.parametrize("policy_fraction", [0.0, 0.5])
+def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fraction):
+    def score_terms(batch_fraction: float) -> Terms:
+        return Terms(
+            denoising=DenoisingTerm(batch_fraction=batch_fraction),
+            score_penalty=catalogue.ScorePenaltyTerm(
+                weight=3.0, policy_fraction=policy_fraction, batch_fraction=batch_fraction
+            ),
+        )
+
+    batch, key = make_batch(), jax.random.key(5)
+    shared, shared_info = update(make_agent(), batch, key, score_terms(0.25))
+    alone, alone_info = update(make_agent(), batch.share(0.25), key, score_terms(1.0))
+    assert identical((shared.critic.params, shared.denoiser.params), (alone.critic.params, alone.denoiser.params))
+    assert identical(shared_info, alone_info)
+    whole, _ = update(make_agent(), batch, key, score_terms(1.0))
+    assert not identical(whole.critic.params, shared.critic.params)
+
+
+def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
+    batch = make_batch()
+    assert batch.share(1e-9).rewards.shape == (1,)
+    assert batch.share(1.0) is batch
+    assert np.array_equal(batch.share(0.5).actions, batch.actions[: BATCH // 2])
+
+
+@pytest.mark.parametrize("terms", [catalogue.smac(), catalogue.td3()], ids=["smac", "td3"])
+def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
+    key = jax.random.key(4)
+    state = create_agents(AgentSpec(OBSERVATIONS, ACTIONS, (16, 16), value=True), key[None], standardizer())
+    alone = jax.tree.map(lambda leaf: leaf[0], state.replace(step=None)).replace(step=state.step)
+    batches = jax.tree.map(lambda leaf: leaf[None], make_batch())
+    for number in range(2):
+        step_key = jax.random.fold_in(key, number)
+        state, info = jax.jit(step_seeds, static_argnums=3)(state, batches, step_key[None], terms)
+        alone, alone_info = update(alone, make_batch(), step_key, terms)
+        assert identical(
+            jax.tree.map(lambda leaf: leaf[0], (state.replace(step=None), info)), (alone.replace(step=None), alone_info)
+        )
+    assert state.step.shape == ()
 
 
 def test_cql_without_weight_is_temporal_difference_learning():
@@ -370,6 +412,8 @@ def test_terms_are_hashable_values_read_from_mappings():
         ({"td": {"wieght": 1.0}}, "terms.td.wieght is unknown"),
         ({"td": {"next_action": "best"}}, "terms.td.next_action='best'"),
         ({"temperature": {"weight": 1.0}}, "needs terms.sac_actor"),
+        ({"score_penalty": {"batch_fraction": 0.0}}, "terms.score_penalty.batch_fraction=0.0 must lie in"),
+        ({"denoising": {"batch_fraction": 1.5}}, "terms.denoising.batch_fraction=1.5 must lie in"),
         ({"td": {"bootstrap": "actor"}}, "terms.td.bootstrap='actor'"),
         ({"td": {"samples": 2}}, "terms.td.samples above 1 needs .* soft=False"),
         ({"td": {"samples": 2, "soft": False, "next_action": "mode"}}, "terms.td.samples above 1 needs next_action"),

@@ -11,15 +11,23 @@ import optax
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, positive_scalar, require
-from smac_jax.agent.terms import TDTerm, Terms
+from smac_jax.agent.state import AgentState, apply_gradients, positive_scalar, require
+from smac_jax.agent.terms import ScorePenaltyTerm, TDTerm, Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
 
 
 class Points(NamedTuple):
-    """Where the score-matching penalty is taken: noised actions and scores (B, A), weights 1 - abar (B,)."""
+    """Where the score-matching penalty is taken.
 
+    Attributes:
+        observations: (P, O).
+        actions: (P, A), noised.
+        scores: (P, A).
+        weights: (P,), 1 - abar.
+    """
+
+    observations: jax.Array
     actions: jax.Array
     scores: jax.Array
     weights: jax.Array
@@ -81,11 +89,12 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     )
 
 
-def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, policy_fraction: float, terms: Terms) -> Points:
-    """Points of the score-matching penalty, at every noise level."""
+def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, term: ScorePenaltyTerm, terms: Terms) -> Points:
+    """Points of the score-matching penalty, at every noise level, at the first states of the batch."""
     level_key, noise_key, action_key = jax.random.split(key, 3)
+    batch = batch.share(term.batch_fraction)
     actions = batch.actions
-    policy_points = round(policy_fraction * actions.shape[0])
+    policy_points = round(term.policy_fraction * actions.shape[0])
     if policy_points > 0:
         mean, log_std = state.actor.apply_fn(state.actor.params, batch.observations[:policy_points])
         policy_actions, _ = tanh_normal.sample_and_log_prob(mean, log_std, action_key)
@@ -95,7 +104,7 @@ def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, policy_frac
     noised = losses.add_noise(actions, noise, log_snr)
     denoiser = require(state.denoiser, "denoiser")
     predicted = denoiser.apply_fn(denoiser.params, noised, batch.observations, log_snr)
-    return Points(noised, losses.noise_to_score(predicted, log_snr), jax.nn.sigmoid(-log_snr))
+    return Points(batch.observations, noised, losses.noise_to_score(predicted, log_snr), jax.nn.sigmoid(-log_snr))
 
 
 def _cql_proposals(state: AgentState, batch: Batch, key: jax.Array, samples: int) -> losses.Proposals:
@@ -112,7 +121,7 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
     td_key, penalty_key = jax.random.split(key)
     apply_fn, td, penalty, conservative = state.critic.apply_fn, terms.td, terms.score_penalty, terms.conservative
     targets = _td_targets(state, batch, td_key, td, terms.discount) if td else None
-    points = _penalty_points(state, batch, penalty_key, penalty.policy_fraction, terms) if penalty else None
+    points = _penalty_points(state, batch, penalty_key, penalty, terms) if penalty else None
     cql_key = jax.random.fold_in(key, 2)
     proposals = _cql_proposals(state, batch, cql_key, conservative.samples) if conservative else None
 
@@ -136,20 +145,18 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
         if penalty and points is not None:
             tied = penalty.kappa == "temperature"
             kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
-            part, part_info = losses.score_matching_penalty(
-                apply_fn, critic_params, batch.observations, points.actions, points.scores, points.weights, kappa
-            )
+            part, part_info = losses.score_matching_penalty(apply_fn, critic_params, *points, kappa)
             loss, info = loss + penalty.weight * part, info | part_info | {"kappa": kappa}
         return loss, info
 
     gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)
     info["critic_gradient_norm"] = optax.global_norm(gradients[0])
     if penalty and penalty.kappa == "learned":
-        state = state.replace(kappa=state.kappa.apply_gradients(grads=gradients[1]))
+        state = state.replace(kappa=apply_gradients(state.kappa, gradients[1], state.step))
     if conservative and conservative.lagrange:
         multiplier, multiplier_info = _update_multiplier(state, info["cql_gap"], conservative.target_gap)
         state, info = state.replace(multiplier=multiplier), info | multiplier_info
-    return state.replace(critic=state.critic.apply_gradients(grads=gradients[0])), info
+    return state.replace(critic=apply_gradients(state.critic, gradients[0], state.step)), info
 
 
 def _update_multiplier(state: AgentState, gap: jax.Array, target_gap: float) -> tuple[TrainState, Info]:
@@ -157,4 +164,4 @@ def _update_multiplier(state: AgentState, gap: jax.Array, target_gap: float) -> 
         return losses.gap_multiplier(params["log"], gap, target_gap)
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.multiplier.params)
-    return state.multiplier.apply_gradients(grads=gradients), info
+    return apply_gradients(state.multiplier, gradients, state.step), info

@@ -74,6 +74,7 @@ class AgentSpec(NamedTuple):
         denoiser: whether there is one.
         value: whether there is a state-value function, with the critic's learning rate.
         optimizer: `adam` or `muon`.
+        muon_every: updates between two of Muon's orthogonalisations.
         actor_learning_rate: of the actor.
         critic_learning_rate: of the critic.
         denoiser_learning_rate: of the denoiser.
@@ -92,6 +93,7 @@ class AgentSpec(NamedTuple):
     denoiser: bool = True
     value: bool = False
     optimizer: str = "adam"
+    muon_every: int = 1
     actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
     denoiser_learning_rate: float = 3e-4
@@ -127,6 +129,13 @@ def positive_scalar(state: TrainState) -> jax.Array:
     return jnp.exp(state.params["log"])
 
 
+def apply_gradients(network: TrainState, gradients: Params, step: jax.Array) -> TrainState:
+    """Move a network along its gradients; `step` is the agent's, for optimisers that do not do the same every time."""
+    updates, opt_state = network.tx.update(gradients, network.opt_state, network.params, step=step)
+    params = optax.apply_updates(network.params, updates)
+    return network.replace(step=network.step + 1, params=params, opt_state=opt_state)
+
+
 def _log_scalar(value: float, learning_rate: float) -> TrainState:
     params = {"log": jnp.log(jnp.asarray(value, jnp.float32))}
     return _train_state(None, params, make_optimizer("adam", learning_rate))
@@ -154,27 +163,26 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
     actions = jnp.zeros((1, spec.action_dim), jnp.float32)
 
+    def optimizer(learning_rate: float) -> optax.GradientTransformationExtraArgs:
+        return make_optimizer(spec.optimizer, learning_rate, spec.muon_every)
+
     actor, critic, denoiser, value = make_networks(spec)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(
-            actor.apply, actor.init(actor_key, observations), make_optimizer(spec.optimizer, spec.actor_learning_rate)
-        ),
-        critic=_train_state(critic.apply, critic_params, make_optimizer(spec.optimizer, spec.critic_learning_rate)),
+        actor=_train_state(actor.apply, actor.init(actor_key, observations), optimizer(spec.actor_learning_rate)),
+        critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
         temperature=_log_scalar(spec.temperature, spec.temperature_learning_rate),
         denoiser=_train_state(
             denoiser.apply,
             denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
-            make_optimizer(spec.optimizer, spec.denoiser_learning_rate),
+            optimizer(spec.denoiser_learning_rate),
         )
         if spec.denoiser
         else None,
-        value=_train_state(
-            value.apply, value.init(value_key, observations), make_optimizer(spec.optimizer, spec.critic_learning_rate)
-        )
+        value=_train_state(value.apply, value.init(value_key, observations), optimizer(spec.critic_learning_rate))
         if spec.value
         else None,
         multiplier=_log_scalar(1.0, spec.temperature_learning_rate),

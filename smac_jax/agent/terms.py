@@ -48,11 +48,13 @@ class ScorePenaltyTerm:
         kappa: where the scale between score and gradient comes from: `fixed` at its initial value, `learned`
             by the penalty, or tied to the entropy `temperature`.
         policy_fraction: share of the penalty's points that lie at the policy's own actions instead of the data's.
+        batch_fraction: share of the batch whose states have a point; the estimate stays unbiased.
     """
 
     weight: float = 1.0
     kappa: Literal["fixed", "learned", "temperature"] = "fixed"
     policy_fraction: float = 0.0
+    batch_fraction: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +86,10 @@ class ValueTerm:
 
 @dataclasses.dataclass(frozen=True)
 class DenoisingTerm:
-    """Fit of the denoiser to the batch's actions."""
+    """Fit of the denoiser to the actions of a share of the batch."""
 
     weight: float = 1.0
+    batch_fraction: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +190,10 @@ class Terms:
                 object.__setattr__(self, field.name, None)
         if self.temperature and not self.sac_actor:
             raise InputError("terms.temperature needs terms.sac_actor, which measures the entropy; switch it on")
+        for name in ("score_penalty", "denoising"):
+            term = getattr(self, name)
+            if term and not 0 < term.batch_fraction <= 1:
+                raise InputError(f"terms.{name}.batch_fraction={term.batch_fraction} must lie in (0, 1]")
         if self.td and self.td.samples > 1 and (self.td.soft or self.td.next_action == "mode"):
             raise InputError(
                 "terms.td.samples above 1 needs next_action=sample and soft=False: the largest value counts"

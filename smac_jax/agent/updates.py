@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, positive_scalar, require
+from smac_jax.agent.state import AgentState, apply_gradients, positive_scalar, require
 from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
 from smac_jax.types import Batch, Info, Params
 
@@ -16,7 +16,8 @@ from smac_jax.types import Batch, Info, Params
 def update_denoiser(
     state: AgentState, batch: Batch, key: jax.Array, term: DenoisingTerm, terms: Terms
 ) -> tuple[TrainState, Info]:
-    """Fit the denoiser to the batch's actions."""
+    """Fit the denoiser to the actions of the term's share of the batch."""
+    batch = batch.share(term.batch_fraction)
     denoiser = require(state.denoiser, "denoiser")
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
@@ -32,7 +33,7 @@ def update_denoiser(
         return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(denoiser.params)
-    return denoiser.apply_gradients(grads=gradients), info
+    return apply_gradients(denoiser, gradients, state.step), info
 
 
 def update_value(state: AgentState, batch: Batch, term: ValueTerm) -> tuple[TrainState, Info]:
@@ -47,7 +48,7 @@ def update_value(state: AgentState, batch: Batch, term: ValueTerm) -> tuple[Trai
         return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(value.params)
-    return value.apply_gradients(grads=gradients), info
+    return apply_gradients(value, gradients, state.step), info
 
 
 def advantages(state: AgentState, batch: Batch) -> jax.Array:
@@ -123,7 +124,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
         return loss, info | {"actor_loss": loss}
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.actor.params)
-    return state.actor.apply_gradients(grads=gradients), info
+    return apply_gradients(state.actor, gradients, state.step), info
 
 
 def update_temperature(
@@ -136,4 +137,4 @@ def update_temperature(
         return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.temperature.params)
-    return state.temperature.apply_gradients(grads=gradients), info
+    return apply_gradients(state.temperature, gradients, state.step), info

@@ -12,10 +12,19 @@ import jax.numpy as jnp
 
 from smac_jax.types import Info, Params
 
+_GOLDEN_RATIO = 0.6180339887498949
+
 
 def sample_log_snr(key: jax.Array, batch_size: int, low: float, high: float) -> jax.Array:
-    """Draw noise levels (B,), uniform in log signal-to-noise ratio between `low` and `high`."""
-    return jax.random.uniform(key, (batch_size,), minval=low, maxval=high)
+    """Draw noise levels (B,), each uniform in log signal-to-noise ratio between `low` and `high`.
+
+    They are a random shift of one sequence of low discrepancy (multiples of the golden ratio), so that every batch, and
+    every run of its rows, covers the levels evenly; the variance of a mean over them is smaller for it
+    (Kingma et al., 2021, arXiv 2107.00630, section I.1, do so with a regular grid).
+    """
+    shift = jax.random.uniform(key)
+    positions = (shift + _GOLDEN_RATIO * jnp.arange(batch_size)) % 1.0
+    return low + (high - low) * positions
 
 
 def add_noise(actions: jax.Array, noise: jax.Array, log_snr: jax.Array) -> jax.Array:
