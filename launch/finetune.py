@@ -13,26 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
 from launch import program, session
+from launch.interaction import filled_copy, make_calls, make_collector
+from launch.recorder import Recorder
 from launch.summary import write_online_summary
-from smac_jax.agent import AgentState, act_seeds
-from smac_jax.data.minari_dataset import failure_value
-from smac_jax.data.replay import create_replay, filled_rows, with_capacity
-from smac_jax.envs.collector import Collector
-from smac_jax.envs.make import make_vector_env
+from smac_jax.data.replay import create_replay, with_capacity
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
-from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.report.collect import OFFLINE_METRICS
-from smac_jax.training.online import insert_transitions, make_online_updates, make_returns_writer, to_batch
+from smac_jax.sharding import seed_mesh, shard_seeds
+from smac_jax.training.online import online_step
+from smac_jax.types import Info
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Working directory of a pretrain run.")
 _ALGORITHM = flags.DEFINE_enum(
@@ -55,6 +52,7 @@ _SETTLED = (
     "kappa",
     "offline",
     "optimizer.name",
+    "optimizer.muon_every",
     "terms.discount",
 )
 
@@ -125,7 +123,7 @@ def finetune(
         workdir: of this run.
     """
     session.check_config(config)
-    terms, seeds, dims = session.make_terms(config), run["seeds"], session.data_dims(source.data)
+    seeds, dims = run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
     log_every = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
@@ -142,13 +140,11 @@ def finetune(
         print(f"{workdir} is complete")
         return
 
-    state = session.make_agents(config, seeds, dims, source.data.standardizer)
+    mesh = seed_mesh(len(seeds))
+    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
     capacity = config.online.replay_capacity or steps
-    replay = create_replay(len(seeds), capacity, *dims)
-    episode_seeds = [lambda episode, seed=seed: episode_seed(seed, "train", episode) for seed in seeds]
-    env = make_vector_env(source.env_spec, source.task, len(seeds))
-    horizon = source.task.horizon(source.env_spec)
-    collector = Collector(env, episode_seeds, horizon)
+    replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
+    collector = make_collector(source, seeds)
     checkpoints = Checkpoints(workdir)
     start = checkpoints.latest_step
     if start is None:
@@ -161,66 +157,46 @@ def finetune(
         counters = checkpoints.counters()
         watch = session.Stopwatch(counters["seconds"])
         state = checkpoints.restore("agent", state)
-        filled = create_replay(len(seeds), counters["replay_rows"], *dims)
-        replay = with_capacity(checkpoints.restore("replay", filled), capacity)
+        filled = shard_seeds(create_replay(len(seeds), counters["replay_rows"], *dims), mesh)
+        replay = shard_seeds(with_capacity(checkpoints.restore("replay", filled), capacity), mesh)
         collector.restore(checkpoints.restore("collector", collector.record()))
     if offline:
         offline.close()
     logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
 
-    calibrated = terms.conservative is not None and terms.conservative.calibrated
-    failure = failure_value(source.task, terms.discount, source.data.reward_scale, config.reward.shift)
-    write_returns = make_returns_writer(terms.discount, horizon)
-    update_keys, act_keys, data = stream_keys(seeds, "update"), stream_keys(seeds, "act"), source.data.batch
-    noise = config.online.exploration_noise
-
-    def explore(state: AgentState, observations: jax.Array, keys: jax.Array, step: jax.Array) -> jax.Array:
-        return act_seeds(state, observations, fold_seeds(keys, step), noise)
-
     with watch.measure("compile"):
-        make_updates = make_online_updates(
-            terms, config.batch_size, config.online.offline_fraction, config.online.updates_per_step
-        )
-        updates = make_updates.lower(state, replay, update_keys, data).compile()
-        act = jax.jit(explore).lower(state, collector.observations, act_keys, np.int32(0)).compile()
+        calls = make_calls(config, source, state, replay, seeds, mesh)
 
-    def evaluate_and_save(step: int, bar: session.tqdm) -> None:
-        if step % eval_every == 0 or step == steps:
-            with watch.measure("evaluate"):
-                results = evaluate(state, step)
-            logger.evaluation(step, results, watch.wall)
-            bar.write(f"step {step}: {session.describe(results)}")
-        elif step % config.checkpoint_every != 0:
-            return
-        saved = filled_rows(replay)
-        counters = {"seconds": watch.record(), "replay_rows": saved.capacity}
-        checkpoints.save(step, counters, agent=state, replay=saved, collector=collector.record())
+    def is_evaluated(step: int) -> bool:
+        return step % eval_every == 0 or step == steps
 
-    infos: list[Any] = []
-    with session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar:
+    infos: list[Info] = []
+    with (
+        session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar,
+        Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+    ):
+
+        def record(step: int) -> None:
+            saved = filled_copy(replay)
+            counters = {"replay_rows": saved.capacity}
+            recorder.record(step, state, is_evaluated(step), counters, replay=saved, collector=collector.record())
+
         if start is None:
-            evaluate_and_save(0, bar)
+            record(0)
         for step in range((start or 0) + 1, steps + 1):
             with watch.measure("warmup" if step <= warmup else "train"):
-                actions = np.asarray(act(state, collector.observations, act_keys, np.int32(step)))
-                transitions, outcomes = collector.step(actions)
-                replay = insert_transitions(
-                    replay, to_batch(transitions, source.data.reward_scale, config.reward.shift)
-                )
-                if calibrated:
-                    for index, outcome in outcomes.items():
-                        tail = 0.0 if transitions.terminations[index] else failure
-                        replay = write_returns(replay, index, outcome.length, tail)
-                if step > warmup:
-                    state, info = updates(state, replay, update_keys, data)
-                    infos.append(info)
+                state, replay, info, outcomes = online_step(state, replay, collector, calls, step, warmup)
+            if info is not None:
+                infos.append(info)
             if outcomes:
                 logger.train_episodes(step, outcomes)
             bar.update()
             if step % log_every == 0 or step == steps:
                 session.log_infos(logger, step, infos)
                 infos = []
-                evaluate_and_save(step, bar)
+                recorder.check()
+                if is_evaluated(step) or step % config.checkpoint_every == 0:
+                    record(step)
     logger.close()
     checkpoints.close()
     write_online_summary(workdir, config, source.dataset_id, seeds, watch)

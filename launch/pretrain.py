@@ -12,12 +12,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from launch import program, session
+from launch.recorder import Recorder
 from launch.summary import write_offline_summary
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim
 from smac_jax.keys import stream_keys
+from smac_jax.sharding import replicate, seed_mesh, shard_seeds
 from smac_jax.training.offline import make_offline_updates
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, configs/ALGO.py:TASK.")
@@ -41,7 +43,8 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
         print(f"{workdir} is complete")
         return
 
-    state = session.make_agents(config, seeds, dims, source.data.standardizer)
+    mesh = seed_mesh(len(seeds))
+    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
     checkpoints = Checkpoints(workdir)
     start = checkpoints.latest_step
     watch = session.Stopwatch(checkpoints.counters()["seconds"] if start is not None else None)
@@ -49,31 +52,28 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
         state = checkpoints.restore("agent", state)
     logger = RunLogger(workdir, "offline", seeds, -1 if begun and start is None else start)
 
-    keys, data = stream_keys(seeds, "update"), source.data.batch
+    keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
     with watch.measure("compile"):
         updates = make_offline_updates(terms, config.batch_size, chunk).lower(state, keys, data).compile()
 
-    def evaluate_and_save(step: int, bar: session.tqdm) -> None:
-        if step % eval_every == 0 or step == steps:
-            with watch.measure("evaluate"):
-                results = evaluate(state, step)
-            logger.evaluation(step, results, watch.wall)
-            bar.write(f"update {step}: {session.describe(results)}")
-        elif step % config.checkpoint_every != 0:
-            return
-        with watch.measure("checkpoint"):
-            checkpoints.save(step, {"seconds": watch.record()}, agent=state)
+    def is_evaluated(step: int) -> bool:
+        return step % eval_every == 0 or step == steps
 
-    with session.progress_bar(steps, start or 0, "updates", "pretrain") as bar:
+    with (
+        session.progress_bar(steps, start or 0, "updates", "pretrain") as bar,
+        Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+    ):
         if start is None:
-            evaluate_and_save(0, bar)
+            recorder.record(0, state, evaluated=True)
         for step in range((start or 0) + chunk, steps + 1, chunk):
             with watch.measure("update"):
                 state, infos = updates(state, keys, data)
                 jax.block_until_ready(state)
             session.log_infos(logger, step, [infos])
             bar.update(chunk)
-            evaluate_and_save(step, bar)
+            recorder.check()
+            if is_evaluated(step) or step % config.checkpoint_every == 0:
+                recorder.record(step, state, is_evaluated(step))
     logger.close()
     checkpoints.close()
     write_offline_summary(workdir, config, source.dataset_id, seeds, watch)

@@ -1,11 +1,13 @@
 """What every program does alike: flags, help, exit codes and one-line errors."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -72,6 +74,26 @@ def _check_config_file(argv: Sequence[str]) -> None:
             raise InputError(f"no configuration file {path}; run from the project's root, where there are {known}")
 
 
+def use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder, so that a run like an earlier one starts without compiling.
+
+    Where the folder cannot be written, every run compiles. A folder that JAX was told of (JAX_COMPILATION_CACHE_DIR)
+    is left as it is; JAX_ENABLE_COMPILATION_CACHE=false does without.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smac_jax" / "compiled"
+        # Compiled programs are run as they are found, so that nobody else may put any there.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # Acting and evaluating compile in less than JAX's own limit of a second.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 def run(main: Callable[[], None], parser: Parser = parse) -> None:
     """Run a program: exit code 0 when done, 2 with one line on bad input, 1 with a traceback on a failure.
 
@@ -101,6 +123,7 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
     def guarded(_: Sequence[str]) -> None:
         # orbax and absl report routine work at INFO level.
         logging.set_verbosity(logging.WARNING)
+        use_compilation_cache()
         try:
             main()
         except InputError as error:

@@ -64,6 +64,7 @@ def check_config(config: ConfigDict) -> None:
     positive = {
         "batch_size": config.batch_size,
         "network.critics": config.network.critics,
+        "optimizer.muon_every": config.optimizer.muon_every,
         "offline.steps": config.offline.steps,
         "online.steps": config.online.steps,
         "online.updates_per_step": config.online.updates_per_step,
@@ -122,6 +123,7 @@ def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int],
         denoiser=config.network.denoiser,
         value=config.network.value,
         optimizer=config.optimizer.name,
+        muon_every=config.optimizer.muon_every,
         actor_learning_rate=config.optimizer.actor,
         critic_learning_rate=config.optimizer.critic,
         denoiser_learning_rate=config.optimizer.denoiser,
@@ -235,6 +237,8 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     """The configuration in a run's record; JSON's lists are tuples again."""
     stored = dict(run["config"])
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
+    # Runs begun before the field was there.
+    stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     return ConfigDict(stored)
 
 

@@ -12,6 +12,7 @@ from smac_jax.io.logger import EPISODES, METRICS, TRAIN_EPISODES
 from smac_jax.io.records import read_rows
 from smac_jax.io.workdir import SUMMARY_FILE, write_json
 from smac_jax.measures import drop, drop_noise, regret
+from smac_jax.training.online import has_update
 
 
 def _scores(path: Path, seed: int, step: int | None = None) -> list[float]:
@@ -68,7 +69,7 @@ def write_online_summary(
     """Write the summary of a fine-tuning and print its main lines."""
     scores = [_scores(workdir / METRICS, seed) for seed in seeds]
     initial_episodes = [_scores(workdir / EPISODES, seed, step=0) for seed in seeds]
-    updates = (config.online.steps - config.online.warmup_steps) * config.online.updates_per_step
+    updating = sum(has_update(step, config.online.warmup_steps) for step in range(1, config.online.steps + 1))
     summary = {
         **_common(config, dataset_id, seeds, watch),
         "online_algorithm": config.online_algorithm,
@@ -82,7 +83,7 @@ def write_online_summary(
         ],
         "regret": [regret(seed_scores) for seed_scores in scores],
         "train_regret": [regret(_scores(workdir / TRAIN_EPISODES, seed)) for seed in seeds],
-        "updates_per_second": watch.rate(max(updates, 0), "train"),
+        "updates_per_second": watch.rate(updating * config.online.updates_per_step, "train"),
         "env_steps_per_second": watch.rate(config.online.steps, "warmup", "train"),
     }
     write_json(workdir / SUMMARY_FILE, summary)

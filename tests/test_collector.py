@@ -86,6 +86,17 @@ def test_record_is_a_snapshot():
     assert not record["actions"].any()
 
 
+def test_transitions_stay_as_they_are():
+    # They are inserted while the environments go on.
+    collector = make_collector()
+    collector.reset()
+    steps = [collector.step(action)[0] for action in random_actions(HORIZON + 1)]
+    copies = [[leaf.copy() for leaf in transitions] for transitions in steps]
+    for action in random_actions(2 * HORIZON):
+        collector.step(action)
+    assert all(identical(transitions, copy) for transitions, copy in zip(steps, copies, strict=True))
+
+
 def test_seed_alone_determines_its_episodes():
     collector, alone = make_collector(), make_collector(SEEDS[1:])
     collector.reset()

@@ -1,0 +1,65 @@
+"""The seed axis spread over several devices.
+
+Seeds share nothing but the step counter and the dataset. Arrays that are laid out by seed before the first compiled
+call therefore make XLA run the same `vmap` on every device for that device's seeds alone, without communication.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+SEED_AXIS = "seed"
+
+Tree = TypeVar("Tree")
+
+
+def seed_mesh(seeds: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
+    """Mesh of the largest number of devices that divides the number of seeds; a warning names those left idle.
+
+    Args:
+        seeds: S.
+        devices: to choose from; the local ones if not given.
+
+    Returns:
+        Mesh with the single axis `SEED_AXIS`, or None where one device takes all seeds and nothing is moved.
+    """
+    devices = jax.local_devices() if devices is None else devices
+    used = max(count for count in range(1, min(seeds, len(devices)) + 1) if seeds % count == 0)
+    if used < len(devices):
+        logging.warning(
+            "%d of %d devices are used for %d seed(s), the most that divide them evenly; give a multiple of %d seeds "
+            "to use all",
+            used,
+            len(devices),
+            seeds,
+            len(devices),
+        )
+    return Mesh(np.asarray(devices[:used]), (SEED_AXIS,)) if used > 1 else None
+
+
+def shard_seeds(tree: Tree, mesh: Mesh | None) -> Tree:
+    """Lay out by seed.
+
+    Args:
+        tree: pytree whose arrays (S, ...) have a leading seed axis and whose scalars all seeds share: an `AgentState`
+            of S seeds, a `Replay`, keys.
+        mesh: from `seed_mesh`.
+
+    Returns:
+        The tree with S / D seeds on each of D devices, scalars on all; the tree itself without a mesh.
+    """
+    if mesh is None:
+        return tree
+    layout = jax.tree.map(
+        lambda leaf: NamedSharding(mesh, PartitionSpec(SEED_AXIS) if np.ndim(leaf) else PartitionSpec()), tree
+    )
+    return jax.device_put(tree, layout)
+
+
+def replicate(tree: Tree, mesh: Mesh | None) -> Tree:
+    """The tree with a copy of every array on each device, such as the dataset; the tree itself without a mesh."""
+    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
