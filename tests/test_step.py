@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -225,9 +226,9 @@ def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
         step_key = jax.random.fold_in(key, number)
         state, info = jax.jit(step_seeds, static_argnums=3)(state, batches, step_key[None], terms)
         alone, alone_info = update(alone, make_batch(), step_key, terms)
-        assert identical(
-            jax.tree.map(lambda leaf: leaf[0], (state.replace(step=None), info)), (alone.replace(step=None), alone_info)
-        )
+        mapped = jax.tree.map(lambda leaf: leaf[0], (state.replace(step=None), info))
+        # Two programs, which XLA may fuse differently.
+        chex.assert_trees_all_close(mapped, (alone.replace(step=None), alone_info), rtol=1e-5, atol=1e-6)
     assert state.step.shape == ()
 
 
