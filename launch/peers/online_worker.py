@@ -1,0 +1,97 @@
+"""One row of ours: environment steps, each with an update, by the loop of `launch.finetune`.
+
+    python -m launch.peers.online_worker '{"method": "online-sac", "optimizer": "adam", "hidden_dims": [256, 256], ...}'
+
+The agent is what the other libraries train: without LayerNorm and score model, from replay alone, from scratch.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+
+from launch.interaction import make_calls, make_collector
+from launch.peers.conditions import ENVIRONMENT, EXPLORATION_NOISE, REPLAY_CAPACITY, STEPS_PER_CALL, WARM_UP
+from launch.session import Source, data_dims, make_agents, make_terms
+from launch.speed_worker import make_config
+from smac_jax.agent import Standardizer
+from smac_jax.data.minari_dataset import OfflineData
+from smac_jax.data.replay import create_replay
+from smac_jax.envs.tasks import get_task
+from smac_jax.speed.data import OBSERVATION_DIM, synthetic_transitions
+from smac_jax.speed.flops import Sizes, update_flops
+from smac_jax.speed.workers import open_channel, serve
+from smac_jax.training.online import online_step
+from smac_jax.types import Batch
+
+METHODS = {"online-sac": "sac", "online-td3": "td3"}
+"""Online method of `configs.finetune` by method of the row."""
+_ALIKE = {
+    "network.critic_layer_norm": False,
+    "network.denoiser": False,
+    "online.offline_fraction": 0.0,
+    "online.updates_per_step": 1,
+    "online.warmup_steps": WARM_UP,
+    "online.replay_capacity": REPLAY_CAPACITY,
+}
+
+
+def make_source(task: str) -> Source:
+    """The environment without data: one made-up transition, of which no batch takes any, stands for them."""
+    spec = gymnasium.spec(ENVIRONMENT)
+    batch = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions(1).items()})
+    standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
+    data = OfflineData(batch, standardizer, episodes=1, reward_scale=1.0, content_hash="")
+    return Source("", data, get_task(task, spec), spec)
+
+
+def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
+    """Make agent and environment, compile and warm up; what to say of it, and the function that makes some steps."""
+    method = METHODS[row["method"]]
+    config = make_config({**row, "method": method, "overrides": {**_ALIKE, **row["overrides"]}})
+    if method == "td3":
+        config.online.exploration_noise = EXPLORATION_NOISE
+    seeds, source = list(range(row["seeds"])), make_source(config.task)
+    dims = data_dims(source.data)
+    agent = make_agents(config, seeds, dims, source.data.standardizer)
+    replay = create_replay(len(seeds), config.online.replay_capacity, *dims)
+    collector = make_collector(source, seeds)
+    collector.reset()
+    jax.block_until_ready((agent, replay))
+
+    start = time.perf_counter()
+    calls = make_calls(config, source, agent, replay, seeds)
+    compile_seconds = time.perf_counter() - start
+    done = 0
+
+    def run(steps: int = STEPS_PER_CALL) -> int:
+        nonlocal agent, replay, done
+        for step in range(done + 1, done + steps + 1):
+            agent, replay, *_ = online_step(agent, replay, collector, calls, step, config.online.warmup_steps)
+        jax.block_until_ready((agent, replay))
+        done += steps
+        return steps * len(seeds)
+
+    run(config.online.warmup_steps)
+    run()
+    sizes = Sizes(*dims, config.network.hidden_dims, config.network.critics, config.batch_size)
+    flops = update_flops(make_terms(config), sizes)
+    return {"compile_seconds": compile_seconds, "flops_per_update": flops}, run
+
+
+def main() -> None:
+    """Entry point."""
+    row = json.loads(sys.argv[1])
+    # A compilation that is read from a cache is none.
+    jax.config.update("jax_enable_compilation_cache", False)
+    with open_channel() as channel:
+        serve(channel, *prepare(row))
+
+
+if __name__ == "__main__":
+    main()

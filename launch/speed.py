@@ -1,0 +1,211 @@
+"""Measure what an update costs, and how near it comes to what the machine can do.
+
+    python -m launch.speed --workdir=DIR [--peers] [--only=reference,widths] [--page=docs/speed.md]
+
+Every row is a process of its own with its own number of threads; those of a group take turns, so that a machine whose
+speed drifts slows all of them alike. On two cores all groups take about 20 minutes; nothing else should run meanwhile.
+
+Writes DIR/speed.json, whose rows come as each group ends, DIR/speed.md and DIR/speed.png. A directory whose measurement
+is finished is not measured again: its tables and its picture are written anew.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from launch import program
+from launch.session import progress_bar
+from smac_jax.errors import InputError
+from smac_jax.io.workdir import read_json, write_json
+from smac_jax.speed.data import TRANSITIONS
+from smac_jax.speed.machine import SGEMM, describe_machine
+from smac_jax.speed.names import PENALTY
+from smac_jax.speed.page import write_page
+from smac_jax.speed.penalty_forms import FORMS
+from smac_jax.speed.rows import make_rows, same_row, sgemm_rates, summarize_sgemm
+from smac_jax.speed.timing import actions, measure
+from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, usable_cores
+
+REFERENCE: dict[str, Any] = {
+    "method": "smac",
+    "optimizer": "adam",
+    "hidden_dims": (256, 256),
+    "batch_size": 256,
+    "critics": 2,
+    "seeds": 1,
+    "threads": 1,
+    "peer": None,
+    "overrides": {},
+}
+MUON_EVERY = 4
+METHODS = ("smac", "sac", "td3", "td3bc", "iql", "cql", "calql")
+OPTIMIZERS = ("adam", "muon")
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {"overrides": {"terms.score_penalty.batch_fraction": 1.0}},
+    {"overrides": {"terms.score_penalty.batch_fraction": 0.5}},
+    {"overrides": {"terms.denoising.weight": 0.0}},
+    {"optimizer": "muon", "overrides": {"optimizer.muon_every": MUON_EVERY}},
+)
+"""SMAC beside its defaults: more or fewer points of the penalty, a frozen score, rarer products of Muon."""
+AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "widths": ("hidden_dims", ((128, 128), (256, 256), (512, 512, 512))),
+    "batch": ("batch_size", (128, 256, 1024)),
+    "critics": ("critics", (2, 10)),
+    "seeds": ("seeds", (1, 2, 4, 8)),
+}
+"""What is varied for SMAC and SAC, one field at a time."""
+GROUPS = ("reference", "penalty", *AXES, "threads")
+SPEED_FILE = "speed.json"
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
+_PEERS = flags.DEFINE_bool("peers", False, "Measure other libraries as well, those that are installed.")
+_ONLY = flags.DEFINE_list("only", list(GROUPS), "Groups of our own rows to measure; empty for --peers alone.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each row.")
+_SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")
+_PAGE = flags.DEFINE_string("page", None, "Write tables and picture here as well: a Markdown file.")
+
+
+def our_worker(**changes: Any) -> Worker:
+    """A worker of ours that differs from the reference."""
+    row = {**REFERENCE, **changes}
+    return Worker([sys.executable, "-m", "launch.speed_worker", json.dumps(row)], {}, row)
+
+
+def with_sgemm(name: str, workers: Iterable[Worker]) -> Group:
+    """A group with the matrix product for every number of threads in it."""
+    workers = list(workers)
+    counts = sorted({worker.row["threads"] for worker in workers})
+    return Group(name, [*(our_worker(method=SGEMM, threads=threads) for threads in counts), *workers])
+
+
+def our_groups(names: Iterable[str]) -> list[Group]:
+    """Groups of our own rows, by name."""
+    rows: dict[str, list[dict[str, Any]]] = {
+        "reference": [
+            *({"method": method, "optimizer": optimizer} for optimizer in OPTIMIZERS for method in METHODS),
+            *VARIANTS,
+        ],
+        "penalty": [{"method": "sac"}, *({"method": f"{PENALTY}{form}"} for form in FORMS)],
+        "threads": [
+            {"method": method, "hidden_dims": widths, "threads": threads}
+            for widths in ((256, 256), (512, 512, 512))
+            for threads in range(1, min(2, len(usable_cores())) + 1)
+            for method in ("smac", "sac")
+        ],
+    }
+    for name, (field, values) in AXES.items():
+        rows[name] = [{"method": method, field: value} for value in values for method in ("smac", "sac")]
+    return [with_sgemm(name, (our_worker(**row) for row in rows[name])) for name in GROUPS if name in names]
+
+
+def with_ours(group: Group) -> Group:
+    """A group of other libraries' workers with our own of the same row, where it has none."""
+    ours: list[Worker] = []
+    for worker in group.workers:
+        row = {**{name: worker.row[name] for name in ROW_FIELDS}, "peer": None}
+        there = any(same_row(row, one.row) for one in (*ours, *group.workers))
+        if row["method"] in METHODS and not there:
+            ours.append(our_worker(**row))
+    return with_sgemm(group.name, [*ours, *group.workers])
+
+
+def _groups(workdir: Path) -> list[Group]:
+    groups = our_groups(_ONLY.value)
+    if _PEERS.value:
+        from launch.peers.groups import peer_groups
+
+        groups += map(with_ours, peer_groups(workdir))
+    return groups
+
+
+def run(workdir: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Measure all groups; what is known is written as each of them ends."""
+    groups = _groups(workdir)
+    result: dict[str, Any] = {
+        "machine": describe_machine(),
+        "settings": {**settings, "transitions": TRANSITIONS},
+        "finished": False,
+        "failures": [],
+        **summarize_sgemm({}),
+        "rows": [],
+    }
+    peaks: dict[int, list[float]] = {}
+    total = sum(actions(group, settings["rounds"]) for group in groups)
+    with progress_bar(total, 0, "turns", "speed") as bar:
+
+        def tick(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        for group in groups:
+            measured, failed = measure(group, settings["rounds"], settings["seconds"], workdir / "logs", tick)
+            for line in failed:
+                bar.write(f"failed: {line}", file=sys.stderr)
+            for threads, rates in sgemm_rates(measured).items():
+                peaks.setdefault(threads, []).extend(rates)
+            result["failures"] += failed
+            result["rows"] += make_rows(group.name, measured)
+            result |= summarize_sgemm(peaks)
+            write_json(workdir / SPEED_FILE, result)
+    result["finished"] = True
+    write_json(workdir / SPEED_FILE, result)
+    return result
+
+
+def read_finished(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """A finished measurement, if the file holds one.
+
+    Raises:
+        InputError: it was made with other settings than those that the command line gives.
+    """
+    result = read_json(path) if path.exists() else {}
+    if not result.get("finished"):
+        return None
+    for name, value in settings.items():
+        there = result["settings"].get(name)
+        if flags.FLAGS[name].present and there != value:
+            raise InputError(f"{path} was measured with --{name}={there}; choose another --workdir to measure again")
+    return result
+
+
+def _check_flags() -> None:
+    unknown = sorted(set(_ONLY.value) - set(GROUPS))
+    if unknown or not (_ONLY.value or _PEERS.value):
+        raise InputError(f"--only={','.join(_ONLY.value)} is unknown; use some of {','.join(GROUPS)}")
+    if _ROUNDS.value < 1:
+        raise InputError(f"--rounds={_ROUNDS.value} must be positive")
+    if not 0 < _SECONDS.value < math.inf:
+        raise InputError(f"--seconds={_SECONDS.value} must be positive")
+    if _PAGE.value is not None and not Path(_PAGE.value).absolute().parent.is_dir():
+        raise InputError(f"there is no folder for --page={_PAGE.value}; make it first")
+
+
+def main() -> None:
+    """Entry point."""
+    workdir = Path(program.required(_WORKDIR)).absolute()
+    _check_flags()
+    settings = {name: flags.FLAGS[name].value for name in ("only", "peers", "rounds", "seconds")}
+    result = read_finished(workdir / SPEED_FILE, settings)
+    if result is None:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
+        result = run(workdir, settings)
+    else:
+        print(f"{workdir} is measured already; its tables and picture are written anew")
+    for page in [workdir / "speed.md", *([Path(_PAGE.value)] if _PAGE.value else [])]:
+        write_page(result, page)
+        print(f"wrote {page}")
+    if result["failures"]:
+        print(f"{len(result['failures'])} rows are missing: {result['failures'][0]}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,1 @@
+"""What an update costs, and how near it comes to what the machine can do."""

@@ -1,0 +1,77 @@
+"""Rows of speed.json: medians over rounds, and ratios of workers that took turns."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smac_jax.speed.machine import SGEMM
+from smac_jax.speed.timing import Measured
+from smac_jax.speed.workers import ROW_FIELDS
+
+Row = dict[str, Any]
+
+
+def same_row(one: Row, other: Row) -> bool:
+    """Whether two rows measure the same thing; a list and a tuple are the same, as in JSON."""
+    return all(json.dumps(one[name]) == json.dumps(other[name]) for name in ROW_FIELDS)
+
+
+def _find(measured: Sequence[Measured], like: Row, **changes: Any) -> Measured | None:
+    """The worker whose row is `like` with changes."""
+    wanted = {**like, **changes}
+    return next((one for one in measured if same_row(one.worker.row, wanted)), None)
+
+
+def _ratio(name: str, one: Measured, other: Measured | None) -> Row:
+    """Ratio of two workers' rates, round by round: what slows the machine for a while slows both."""
+    if other is None:
+        return {name: None}
+    ratios = [a / b for a, b in zip(one.rates, other.rates, strict=True)]
+    return {name: statistics.median(ratios), f"{name}_spread": [min(ratios), max(ratios)]}
+
+
+def sgemm_rates(measured: Sequence[Measured]) -> dict[int, list[float]]:
+    """GFLOPS of the matrix product in each round, by threads."""
+    return {one.worker.row["threads"]: one.rates for one in measured if one.worker.row["method"] == SGEMM}
+
+
+def summarize_sgemm(rates: Mapping[int, Sequence[float]]) -> Row:
+    """The matrix product over all groups: with the fewest threads, which is one, and with each number of threads."""
+    medians = {threads: statistics.median(rates[threads]) for threads in sorted(rates)}
+    by_threads = {
+        str(threads): {"gflops": median, "spread": [min(rates[threads]), max(rates[threads])]}
+        for threads, median in medians.items()
+    }
+    return {"sgemm_gflops": next(iter(medians.values()), None), "sgemm_by_threads": by_threads}
+
+
+def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
+    """Rows of a group, without the matrix product.
+
+    `peak_share` is of the matrix product with the same threads in the same group; Muon's own products count as work.
+    `ratio_to_sac` compares with our SAC under Adam with the same sizes and threads, and `ours_to_peer`, in a row of
+    another library, our method with it. Spreads are the smallest and the largest of the rounds.
+    """
+    peaks = {threads: statistics.median(rates) for threads, rates in sgemm_rates(measured).items()}
+    rows = []
+    for one in measured:
+        row = one.worker.row
+        if row["method"] == SGEMM:
+            continue
+        rate, flops, peak = statistics.median(one.rates), one.said.get("flops_per_update"), peaks.get(row["threads"])
+        work = None if flops is None else flops + one.said.get("optimizer_flops", 0.0)
+        values = {
+            "updates_per_second": rate,
+            "updates_per_second_spread": [min(one.rates), max(one.rates)],
+            "sgemm_gflops": peak,
+            "peak_share": None if work is None or peak is None else work * rate / (peak * 1e9),
+        }
+        if row["peer"] is None:
+            sac = _find(measured, row, method="sac", optimizer="adam", overrides={})
+            values |= _ratio("ratio_to_sac", one, sac)
+        else:
+            ours = _find(measured, row, peer=None)
+            values |= {"ours_to_peer": None} if ours is None else _ratio("ours_to_peer", ours, one)
+        rows.append({"group": group, **row, **one.said, **values})
+    return rows
