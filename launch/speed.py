@@ -23,11 +23,11 @@ from launch.session import progress_bar
 from smac_jax.errors import InputError
 from smac_jax.io.workdir import read_json, write_json
 from smac_jax.speed.data import TRANSITIONS
-from smac_jax.speed.machine import SGEMM, describe_machine
-from smac_jax.speed.names import PENALTY
+from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
+from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY
 from smac_jax.speed.page import write_page
 from smac_jax.speed.penalty_forms import FORMS
-from smac_jax.speed.rows import make_rows, same_row, sgemm_rates, summarize_sgemm
+from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, sgemm_rates, summarize_sgemm
 from smac_jax.speed.timing import actions, measure
 from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, usable_cores
 
@@ -59,7 +59,7 @@ AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "seeds": ("seeds", (1, 2, 4, 8)),
 }
 """What is varied for SMAC and SAC, one field at a time."""
-GROUPS = ("reference", "penalty", *AXES, "threads")
+GROUPS = ("reference", "penalty", *AXES, "threads", "loop")
 SPEED_FILE = "speed.json"
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
@@ -73,7 +73,9 @@ _PAGE = flags.DEFINE_string("page", None, "Write tables and picture here as well
 def our_worker(**changes: Any) -> Worker:
     """A worker of ours that differs from the reference."""
     row = {**REFERENCE, **changes}
-    return Worker([sys.executable, "-m", "launch.speed_worker", json.dumps(row)], {}, row)
+    live = row["method"] == ENVIRONMENT or row["method"].startswith(ONLINE)
+    module = "launch.peers.online_worker" if live else "launch.speed_worker"
+    return Worker([sys.executable, "-m", module, json.dumps(row)], {}, row)
 
 
 def with_sgemm(name: str, workers: Iterable[Worker]) -> Group:
@@ -85,8 +87,10 @@ def with_sgemm(name: str, workers: Iterable[Worker]) -> Group:
 
 def our_groups(names: Iterable[str]) -> list[Group]:
     """Groups of our own rows, by name."""
+    counts = range(1, min(2, len(usable_cores())) + 1)
     rows: dict[str, list[dict[str, Any]]] = {
         "reference": [
+            {"method": BFLOAT16},
             *({"method": method, "optimizer": optimizer} for optimizer in OPTIMIZERS for method in METHODS),
             *VARIANTS,
         ],
@@ -94,8 +98,14 @@ def our_groups(names: Iterable[str]) -> list[Group]:
         "threads": [
             {"method": method, "hidden_dims": widths, "threads": threads}
             for widths in ((256, 256), (512, 512, 512))
-            for threads in range(1, min(2, len(usable_cores())) + 1)
+            for threads in counts
             for method in ("smac", "sac")
+        ],
+        # One agent: the loop's has no LayerNorm, as other libraries' have none.
+        "loop": [
+            {"method": method, "threads": threads, "overrides": {"network.critic_layer_norm": False}}
+            for threads in counts
+            for method in (ENVIRONMENT, "sac", f"{ONLINE}sac")
         ],
     }
     for name, (field, values) in AXES.items():
@@ -148,6 +158,7 @@ def run(workdir: Path, settings: dict[str, Any]) -> dict[str, Any]:
                 bar.write(f"failed: {line}", file=sys.stderr)
             for threads, rates in sgemm_rates(measured).items():
                 peaks.setdefault(threads, []).extend(rates)
+            result |= bfloat16_ratio(measured)
             result["failures"] += failed
             result["rows"] += make_rows(group.name, measured)
             result |= summarize_sgemm(peaks)

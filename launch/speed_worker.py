@@ -2,8 +2,8 @@
 
     python -m launch.speed_worker '{"method": "smac", "optimizer": "adam", "hidden_dims": [256, 256], ...}'
 
-The method `sgemm` is the machine's matrix product, `penalty: FORM` a way to the gradient of SMAC's penalty on a whole
-batch; all others are our methods with their configurations for locomotion.
+The methods `sgemm` and `bfloat16` are the machine's matrix product, `penalty: FORM` is a way to the gradient of SMAC's
+penalty on a whole batch; all others are our methods with their configurations for locomotion.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from smac_jax.keys import stream_keys
 from smac_jax.networks import Critic, init_ensemble
 from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
 from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
-from smac_jax.speed.machine import SGEMM, make_matrix_product
+from smac_jax.speed.machine import PRODUCTS, make_matrix_product
 from smac_jax.speed.names import PENALTY
 from smac_jax.speed.penalty_forms import FORMS, PenaltyPoints
 from smac_jax.speed.workers import open_channel, serve
@@ -130,8 +130,8 @@ def main() -> None:
     # A compilation that is read from a cache is none.
     jax.config.update("jax_enable_compilation_cache", False)
     with open_channel() as channel:
-        if row["method"] == SGEMM:
-            serve(channel, *make_matrix_product())
+        if row["method"] in PRODUCTS:
+            serve(channel, *make_matrix_product(row["method"]))
         elif row["method"].startswith(PENALTY):
             serve(channel, *prepare_penalty(row))
         else:

@@ -10,9 +10,10 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from launch.speed import GROUPS, METHODS, our_groups, our_worker, with_ours
-from smac_jax.speed.machine import SGEMM, describe_machine
+from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM, describe_machine
+from smac_jax.speed.names import ENVIRONMENT
 from smac_jax.speed.page import render, write_page
-from smac_jax.speed.rows import make_rows, same_row, summarize_sgemm
+from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, summarize_sgemm
 from smac_jax.speed.timing import Measured, actions, measure
 from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, start, thread_variables, wait_until_ready
 
@@ -116,10 +117,15 @@ def test_our_worker_measures_a_tiny_agent_of_two_seeds(tmp_path):
 
 
 def test_the_machine_is_measured_as_a_worker(tmp_path):
-    [measured], failures = measure(Group("one", [our_worker(method=SGEMM)]), 1, 0.1, tmp_path, lambda _: None)
+    group = Group("machine", [our_worker(method=SGEMM), our_worker(method=BFLOAT16)])
+    measured, failures = measure(group, 1, 0.1, tmp_path, lambda _: None)
     assert not failures
-    assert measured.rates[0] > 0.5, "GFLOPS"
-    assert measured.said["side"] in (512, 1024, 2048)
+    float32, bfloat16 = measured
+    assert float32.rates[0] > 0.5, "GFLOPS"
+    assert float32.said["side"] in (512, 1024, 2048)
+    ratio = bfloat16.rates[0] / float32.rates[0]
+    assert bfloat16_ratio(measured) == {"bfloat16_to_sgemm": ratio, "bfloat16_to_sgemm_spread": [ratio, ratio]}
+    assert make_rows("machine", measured) == []
 
 
 def test_threads_are_set_for_every_library(monkeypatch):
@@ -138,7 +144,7 @@ def test_threads_are_set_for_every_library(monkeypatch):
 def test_groups_hold_what_is_compared():
     groups = {group.name: [worker.row for worker in group.workers] for group in our_groups(GROUPS)}
     assert list(groups) == list(GROUPS)
-    reference = [row for row in groups["reference"] if row["method"] != SGEMM]
+    reference = [row for row in groups["reference"] if row["method"] not in PRODUCTS]
     assert {(row["method"], row["optimizer"]) for row in reference} == {
         (method, optimizer) for method in METHODS for optimizer in ("adam", "muon")
     }
@@ -193,6 +199,26 @@ def test_rows_compare_round_by_round():
         assert row["group"] == "reference"
         assert {*ROW_FIELDS, "updates_per_second", "flops_per_update", "peak_share", "compile_seconds"} <= set(row)
     assert same_row(json.loads(json.dumps(smac)), smac)
+
+
+def test_the_loop_is_compared_with_the_slower_of_its_parts():
+    measured = [
+        fabricate([400.0, 100.0], method=ENVIRONMENT, flops_per_update=None),
+        fabricate([200.0, 200.0], method="sac"),
+        fabricate([160.0, 50.0], method="online-sac"),
+    ]
+    environment, _, loop = make_rows("loop", measured)
+    # Of the first round the update is the slower part, 1 / 200 s of 1 / 160 s; of the second the environment.
+    assert (loop["loop_ratio"], loop["loop_ratio_spread"]) == (1.625, [1.25, 2.0])
+    assert "loop_ratio" not in environment
+    assert "loop_ratio" not in make_rows("loop", measured[1:])[-1], "nothing measured the environment"
+
+
+def test_the_environment_is_measured_alone(tmp_path):
+    group = Group("loop", [our_worker(method=ENVIRONMENT, seeds=2)])
+    [measured], failures = measure(group, 1, 0.1, tmp_path, lambda _: None)
+    assert not failures
+    assert measured.rates[0] > 100
 
 
 SETTINGS = {"only": ["reference", "widths"], "peers": True, "rounds": 3, "seconds": 0.5, "transitions": 100_000}
@@ -279,7 +305,7 @@ def test_page_names_failures():
 FLAGS = ("--workdir", "--peers", "--only", "--rounds", "--seconds", "--page")
 BAD = {
     "no directory": ((), "--workdir is missing"),
-    "unknown group": (("--workdir={new}", "--only=width"), "--only=width is unknown; use some of reference,widths"),
+    "unknown group": (("--workdir={new}", "--only=width"), "--only=width is unknown; use some of reference,penalty,widths"),
     "nothing to measure": (("--workdir={new}", "--only="), "--only= is unknown"),
     "no rounds": (("--workdir={new}", "--rounds=0"), "--rounds=0 must be positive"),
     "no time": (("--workdir={new}", "--seconds=nan"), "--seconds=nan must be positive"),

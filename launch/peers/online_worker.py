@@ -1,4 +1,4 @@
-"""One row of ours: environment steps, each with an update, by the loop of `launch.finetune`.
+"""One row of ours: environment steps, each with an update, by the loop of `launch.finetune`, or the steps alone.
 
     python -m launch.peers.online_worker '{"method": "online-sac", "optimizer": "adam", "hidden_dims": [256, 256], ...}'
 
@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from launch.interaction import make_calls, make_collector
 from launch.peers.conditions import ENVIRONMENT, EXPLORATION_NOISE, REPLAY_CAPACITY, STEPS_PER_CALL, WARM_UP
@@ -23,7 +24,8 @@ from smac_jax.agent import Standardizer
 from smac_jax.data.minari_dataset import OfflineData
 from smac_jax.data.replay import create_replay
 from smac_jax.envs.tasks import get_task
-from smac_jax.speed.data import OBSERVATION_DIM, synthetic_transitions
+from smac_jax.speed import names
+from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
 from smac_jax.speed.flops import Sizes, update_flops
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.online import online_step
@@ -84,13 +86,27 @@ def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
     return {"compile_seconds": compile_seconds, "flops_per_update": flops}, run
 
 
+def prepare_environment(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
+    """Make the environments alone and step them with random actions, as the loop does."""
+    collector = make_collector(make_source("locomotion"), list(range(row["seeds"])))
+    collector.reset()
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (STEPS_PER_CALL, row["seeds"], ACTION_DIM))
+
+    def run() -> int:
+        for step_actions in actions.astype(np.float32):
+            collector.step(step_actions)
+        return len(actions) * row["seeds"]
+
+    return {"compile_seconds": None, "flops_per_update": None}, run
+
+
 def main() -> None:
     """Entry point."""
     row = json.loads(sys.argv[1])
     # A compilation that is read from a cache is none.
     jax.config.update("jax_enable_compilation_cache", False)
     with open_channel() as channel:
-        serve(channel, *prepare(row))
+        serve(channel, *(prepare_environment if row["method"] == names.ENVIRONMENT else prepare)(row))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from smac_jax.agent.terms import Terms
+from smac_jax.optim import NEWTON_SCHULZ_STEPS
 
 # What the denoiser sees of the noise level: itself, and sine and cosine at four frequencies.
 _LEVEL_FEATURES = 9
-# Of optax.contrib.muon.
-_NEWTON_SCHULZ_STEPS = 5
 
 Kernels = list[tuple[int, int]]
 """Inputs and outputs of each dense layer, from first to last."""
@@ -192,7 +191,7 @@ def _newton_schulz(kernels: Kernels) -> float:
     count = 0.0
     for kernel in kernels:
         short, long = sorted(kernel)
-        count += _NEWTON_SCHULZ_STEPS * 2.0 * (2 * short * short * long + short**3)
+        count += NEWTON_SCHULZ_STEPS * 2.0 * (2 * short * short * long + short**3)
     return count
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 ONLINE = "online-"
 """Begins the name of a method that learns in an environment, whose steps are part of what is measured."""
+ENVIRONMENT = "environment"
+"""Method of the row that steps the environment alone."""
 PENALTY = "penalty: "
 """Begins the name of a way to the gradient of SMAC's penalty, see `smac_jax.speed.penalty_forms`."""
 _METHODS = {
@@ -17,6 +19,7 @@ _METHODS = {
     "calql": "Cal-QL",
     "online-sac": "SAC online",
     "online-td3": "TD3 online",
+    ENVIRONMENT: "environment alone",
 }
 
 

@@ -18,6 +18,7 @@ _TITLES = {
     "critics": "Critics",
     "seeds": "Seeds at once",
     "threads": "Threads",
+    "loop": "The online loop",
 }
 _ONLINE_TITLE = "Other libraries, online"
 _ONLINE_NOTE = "Each update comes with a step of the environment, whose time counts as well."
@@ -47,7 +48,17 @@ def machine_text(result: Mapping[str, Any]) -> str:
     return (
         f"Measured on {machine['cpu']}, of which {count_text(machine['cores'], 'core')} could be used, with "
         f"{machine['memory_gb']:.0f} GiB of memory, under {machine['system']}; {versions}. Its float32 products of "
-        f"matrices reach {peaks or 'an unknown speed'}."
+        f"matrices reach {peaks or 'an unknown speed'}.{_bfloat16_text(result)}"
+    )
+
+
+def _bfloat16_text(result: Mapping[str, Any]) -> str:
+    if result.get("bfloat16_to_sgemm") is None:
+        return ""
+    low, high = result["bfloat16_to_sgemm_spread"]
+    return (
+        f" Those of bfloat16 numbers, accumulated in float32, reach {result['bfloat16_to_sgemm']:.2f} of that "
+        f"({low:.2f} to {high:.2f}) with one thread."
     )
 
 
@@ -90,6 +101,7 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "updates/s": lambda row: _number(row["updates_per_second"]),
     "relative to SAC": lambda row: _with_spread(row, "ratio_to_sac"),
     "ours, relative to it": lambda row: _with_spread(row, "ours_to_peer"),
+    "time / slower part": lambda row: _with_spread(row, "loop_ratio"),
     "GFLOP": _gflop,
     "share of peak": _share,
     "compilation, s": lambda row: _number(row["compile_seconds"]),

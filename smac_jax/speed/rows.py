@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smac_jax.speed.machine import SGEMM
+from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM
+from smac_jax.speed.names import ENVIRONMENT, ONLINE
 from smac_jax.speed.timing import Measured
 from smac_jax.speed.workers import ROW_FIELDS
 
@@ -31,9 +32,29 @@ def _ratio(name: str, one: Measured, other: Measured | None) -> Row:
     return {name: statistics.median(ratios), f"{name}_spread": [min(ratios), max(ratios)]}
 
 
+def _loop_ratio(measured: Sequence[Measured], one: Measured) -> Row:
+    """Seconds of a step of the online loop relative to the slower of the environment and the update, round by round."""
+    row = one.worker.row
+    environment = _find(measured, row, method=ENVIRONMENT)
+    update = _find(measured, row, method=row["method"].removeprefix(ONLINE))
+    if not row["method"].startswith(ONLINE) or environment is None or update is None:
+        return {}
+    rounds = zip(one.rates, environment.rates, update.rates, strict=True)
+    ratios = [min(alone) / together for together, *alone in rounds]
+    return {"loop_ratio": statistics.median(ratios), "loop_ratio_spread": [min(ratios), max(ratios)]}
+
+
 def sgemm_rates(measured: Sequence[Measured]) -> dict[int, list[float]]:
     """GFLOPS of the matrix product in each round, by threads."""
     return {one.worker.row["threads"]: one.rates for one in measured if one.worker.row["method"] == SGEMM}
+
+
+def bfloat16_ratio(measured: Sequence[Measured]) -> Row:
+    """Rate of the product in bfloat16 relative to float32, where the group has it."""
+    for one in measured:
+        if one.worker.row["method"] == BFLOAT16:
+            return _ratio("bfloat16_to_sgemm", one, _find(measured, one.worker.row, method=SGEMM))
+    return {}
 
 
 def summarize_sgemm(rates: Mapping[int, Sequence[float]]) -> Row:
@@ -47,17 +68,18 @@ def summarize_sgemm(rates: Mapping[int, Sequence[float]]) -> Row:
 
 
 def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
-    """Rows of a group, without the matrix product.
+    """Rows of a group, without the matrix products.
 
     `peak_share` is of the matrix product with the same threads in the same group; Muon's own products count as work.
     `ratio_to_sac` compares with our SAC under Adam with the same sizes and threads, and `ours_to_peer`, in a row of
-    another library, our method with it. Spreads are the smallest and the largest of the rounds.
+    another library, our method with it. `loop_ratio` is what a step of the online loop takes, divided by the slower of
+    its two parts alone. Spreads are the smallest and the largest of the rounds.
     """
     peaks = {threads: statistics.median(rates) for threads, rates in sgemm_rates(measured).items()}
     rows = []
     for one in measured:
         row = one.worker.row
-        if row["method"] == SGEMM:
+        if row["method"] in PRODUCTS:
             continue
         rate, flops, peak = statistics.median(one.rates), one.said.get("flops_per_update"), peaks.get(row["threads"])
         work = None if flops is None else flops + one.said.get("optimizer_flops", 0.0)
@@ -69,7 +91,7 @@ def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
         }
         if row["peer"] is None:
             sac = _find(measured, row, method="sac", optimizer="adam", overrides={})
-            values |= _ratio("ratio_to_sac", one, sac)
+            values |= _ratio("ratio_to_sac", one, sac) | _loop_ratio(measured, one)
         else:
             ours = _find(measured, row, peer=None)
             values |= {"ours_to_peer": None} if ours is None else _ratio("ours_to_peer", ours, one)
