@@ -51,13 +51,13 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Share of the penalty's points at the policy's own actions, the others at the data's.
     terms.score_penalty.policy_fraction = 0.5 if narrow else 0.0
     # Share of the batch whose states have a point; the penalty is most of what an update costs beyond SAC's.
-    terms.score_penalty.batch_fraction = 1.0
+    terms.score_penalty.batch_fraction = 0.25
 
     # Fit of the score model.
     terms.denoising = ConfigDict()
     terms.denoising.weight = 1.0
     # Share of the batch whose actions it is fitted to.
-    terms.denoising.batch_fraction = 1.0
+    terms.denoising.batch_fraction = 0.5
 
     # Maximum-entropy policy loss.
     terms.sac_actor = ConfigDict()

@@ -42,16 +42,17 @@ REFERENCE: dict[str, Any] = {
     "peer": None,
     "overrides": {},
 }
-MUON_EVERY = 4
 METHODS = ("smac", "sac", "td3", "td3bc", "iql", "cql", "calql")
 OPTIMIZERS = ("adam", "muon")
 VARIANTS: tuple[dict[str, Any], ...] = (
-    {"overrides": {"terms.score_penalty.batch_fraction": 1.0}},
-    {"overrides": {"terms.score_penalty.batch_fraction": 0.5}},
+    *(
+        {"overrides": {f"terms.{term}.batch_fraction": fraction for term in ("score_penalty", "denoising")}}
+        for fraction in (1.0, 0.5)
+    ),
     {"overrides": {"terms.denoising.weight": 0.0}},
-    {"optimizer": "muon", "overrides": {"optimizer.muon_every": MUON_EVERY}},
+    {"optimizer": "muon", "overrides": {"optimizer.muon_every": 1}},
 )
-"""SMAC beside its defaults: more or fewer points of the penalty, a frozen score, rarer products of Muon."""
+"""SMAC beside its defaults: score terms on the whole batch and on half of it, a frozen score, Muon as published."""
 AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "widths": ("hidden_dims", ((128, 128), (256, 256), (512, 512, 512))),
     "batch": ("batch_size", (128, 256, 1024)),

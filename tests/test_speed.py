@@ -305,7 +305,10 @@ def test_page_names_failures():
 FLAGS = ("--workdir", "--peers", "--only", "--rounds", "--seconds", "--page")
 BAD = {
     "no directory": ((), "--workdir is missing"),
-    "unknown group": (("--workdir={new}", "--only=width"), "--only=width is unknown; use some of reference,penalty,widths"),
+    "unknown group": (
+        ("--workdir={new}", "--only=width"),
+        "--only=width is unknown; use some of reference,penalty,widths",
+    ),
     "nothing to measure": (("--workdir={new}", "--only="), "--only= is unknown"),
     "no rounds": (("--workdir={new}", "--rounds=0"), "--rounds=0 must be positive"),
     "no time": (("--workdir={new}", "--seconds=nan"), "--seconds=nan must be positive"),
