@@ -3,16 +3,17 @@
     python -m launch.speed --workdir=DIR [--peers] [--only=reference,widths] [--page=docs/speed.md]
 
 Every row is a process of its own with its own number of threads; those of a group take turns, so that a machine whose
-speed drifts slows all of them alike. On two cores all groups take about 20 minutes; nothing else should run meanwhile.
+speed drifts slows all of them alike. On two cores all groups take about 40 minutes, --peers included, and nothing else
+should run meanwhile.
 
-Writes DIR/speed.json, whose rows come as each group ends, DIR/speed.md and DIR/speed.png. A directory whose measurement
-is finished is not measured again: its tables and its picture are written anew.
+Writes DIR/speed.json, whose rows come as each group ends, DIR/speed.md and DIR/speed.png. The same command again goes
+on with the groups that are missing; where none is, tables and picture are written anew.
 """
 
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY
 from smac_jax.speed.page import write_page
 from smac_jax.speed.penalty_forms import FORMS
-from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, sgemm_rates, summarize_sgemm
+from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, summarize_sgemm
 from smac_jax.speed.timing import actions, measure
 from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, usable_cores
 
@@ -125,27 +126,32 @@ def with_ours(group: Group) -> Group:
     return with_sgemm(group.name, [*ours, *group.workers])
 
 
-def _groups(workdir: Path) -> list[Group]:
-    groups = our_groups(_ONLY.value)
-    if _PEERS.value:
+def _groups(workdir: Path, settings: Mapping[str, Any]) -> list[Group]:
+    groups = our_groups(settings["only"])
+    if settings["peers"]:
         from launch.peers.groups import peer_groups
 
         groups += map(with_ours, peer_groups(workdir))
     return groups
 
 
-def run(workdir: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Measure all groups; what is known is written as each of them ends."""
-    groups = _groups(workdir)
-    result: dict[str, Any] = {
+def begin(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of speed.json before anything is measured."""
+    return {
         "machine": describe_machine(),
         "settings": {**settings, "transitions": TRANSITIONS},
         "finished": False,
+        "groups": [],
         "failures": [],
-        **summarize_sgemm({}),
+        **summarize_sgemm([]),
         "rows": [],
     }
-    peaks: dict[int, list[float]] = {}
+
+
+def run(workdir: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Measure the groups that are missing; what is known is written as each of them ends."""
+    settings = result["settings"]
+    groups = [group for group in _groups(workdir, settings) if group.name not in result["groups"]]
     total = sum(actions(group, settings["rounds"]) for group in groups)
     with progress_bar(total, 0, "turns", "speed") as bar:
 
@@ -157,31 +163,33 @@ def run(workdir: Path, settings: dict[str, Any]) -> dict[str, Any]:
             measured, failed = measure(group, settings["rounds"], settings["seconds"], workdir / "logs", tick)
             for line in failed:
                 bar.write(f"failed: {line}", file=sys.stderr)
-            for threads, rates in sgemm_rates(measured).items():
-                peaks.setdefault(threads, []).extend(rates)
             result |= bfloat16_ratio(measured)
+            result["groups"] += [group.name]
             result["failures"] += failed
             result["rows"] += make_rows(group.name, measured)
-            result |= summarize_sgemm(peaks)
+            result |= summarize_sgemm(result["rows"])
             write_json(workdir / SPEED_FILE, result)
     result["finished"] = True
     write_json(workdir / SPEED_FILE, result)
     return result
 
 
-def read_finished(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """A finished measurement, if the file holds one.
+def read_measurement(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was measured already, finished or not, if the file is there.
 
     Raises:
-        InputError: it was made with other settings than those that the command line gives.
+        InputError: it was made with other settings than those that the command line gives, or is unfinished and was
+            made on another machine.
     """
-    result = read_json(path) if path.exists() else {}
-    if not result.get("finished"):
+    if not path.exists():
         return None
+    result = read_json(path)
     for name, value in settings.items():
         there = result["settings"].get(name)
         if flags.FLAGS[name].present and there != value:
             raise InputError(f"{path} was measured with --{name}={there}; choose another --workdir to measure again")
+    if not result["finished"] and result["machine"] != describe_machine():
+        raise InputError(f"{path} was begun on another machine or with other versions; choose another --workdir")
     return result
 
 
@@ -202,13 +210,13 @@ def main() -> None:
     workdir = Path(program.required(_WORKDIR)).absolute()
     _check_flags()
     settings = {name: flags.FLAGS[name].value for name in ("only", "peers", "rounds", "seconds")}
-    result = read_finished(workdir / SPEED_FILE, settings)
-    if result is None:
+    result = read_measurement(workdir / SPEED_FILE, settings)
+    if result is None or not result["finished"]:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
-        result = run(workdir, settings)
+        result = run(workdir, result or begin(settings))
     else:
         print(f"{workdir} is measured already; its tables and picture are written anew")
     for page in [workdir / "speed.md", *([Path(_PAGE.value)] if _PAGE.value else [])]:

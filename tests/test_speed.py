@@ -6,10 +6,13 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from absl import flags
 from conftest import REPOSITORY
 from PIL import Image
 
+from launch import speed
 from launch.speed import GROUPS, METHODS, our_groups, our_worker, with_ours
+from smac_jax.errors import InputError
 from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT
 from smac_jax.speed.page import render, write_page
@@ -221,6 +224,7 @@ def test_the_environment_is_measured_alone(tmp_path):
     assert measured.rates[0] > 100
 
 
+NO_PEAK = {"threads": 1, "sgemm_gflops": None}
 SETTINGS = {"only": ["reference", "widths"], "peers": True, "rounds": 3, "seconds": 0.5, "transitions": 100_000}
 
 
@@ -253,13 +257,15 @@ def fabricated_result():
         for peer, factor in ((None, 1.0), ("d3rlpy", 0.2))
     ]
     groups = {"reference": [sgemm, *methods, variant], "widths": [sgemm, *widths], "td3bc-256x256": [sgemm, *peers]}
+    rows = [row for name, measured in groups.items() for row in make_rows(name, measured)]
     return {
         "machine": describe_machine() | {"cpu": "A processor", "cores": 1, "memory_gb": 7.8},
         "settings": SETTINGS,
         "finished": True,
         "failures": [],
-        **summarize_sgemm({1: [60.0, 50.0, 55.0]}),
-        "rows": [row for name, measured in groups.items() for row in make_rows(name, measured)],
+        "groups": list(groups),
+        **summarize_sgemm(rows),
+        "rows": rows,
     }
 
 
@@ -365,3 +371,20 @@ def test_a_finished_measurement_is_rendered_and_not_repeated(processes):
     ).read_text()
     assert (folder / "page.png").exists()
     assert json.loads((folder / "finished" / "speed.json").read_text()) == json.loads(json.dumps(fabricated_result()))
+
+
+def test_an_interrupted_measurement_goes_on_with_the_groups_that_are_missing(tmp_path, monkeypatch):
+    groups = [Group(name, [fake_worker(tmp_path, method=name)]) for name in ("one", "two")]
+    monkeypatch.setattr(speed, "_groups", lambda workdir, settings: groups)
+    monkeypatch.setattr(speed, "describe_machine", lambda: {"cpu": "A processor"})
+    flags.FLAGS(["speed"])
+    settings = {"only": [], "peers": False, "rounds": 2, "seconds": 0.01}
+    result = speed.run(tmp_path, speed.begin(settings) | {"groups": ["one"], "rows": [{"group": "one", **NO_PEAK}]})
+    assert result["groups"] == ["one", "two"]
+    assert [row["group"] for row in result["rows"]] == ["one", "two"]
+    assert result["finished"]
+    file = tmp_path / speed.SPEED_FILE
+    assert speed.read_measurement(file, settings) == json.loads(file.read_text()) == json.loads(json.dumps(result))
+    file.write_text(json.dumps(result | {"finished": False, "machine": {"cpu": "Another"}}))
+    with pytest.raises(InputError, match="begun on another machine"):
+        speed.read_measurement(file, settings)

@@ -57,14 +57,23 @@ def bfloat16_ratio(measured: Sequence[Measured]) -> Row:
     return {}
 
 
-def summarize_sgemm(rates: Mapping[int, Sequence[float]]) -> Row:
-    """The matrix product over all groups: with the fewest threads, which is one, and with each number of threads."""
-    medians = {threads: statistics.median(rates[threads]) for threads in sorted(rates)}
+def summarize_sgemm(rows: Sequence[Mapping[str, Any]]) -> Row:
+    """The matrix product over groups: with the fewest threads, which is one, and with each number of threads."""
+    peaks: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if row["sgemm_gflops"] is not None:
+            peaks.setdefault(row["threads"], {})[row["group"]] = row["sgemm_gflops"]
     by_threads = {
-        str(threads): {"gflops": median, "spread": [min(rates[threads]), max(rates[threads])]}
-        for threads, median in medians.items()
+        str(threads): {
+            "gflops": statistics.median(peaks[threads].values()),
+            "spread": [min(peaks[threads].values()), max(peaks[threads].values())],
+        }
+        for threads in sorted(peaks)
     }
-    return {"sgemm_gflops": next(iter(medians.values()), None), "sgemm_by_threads": by_threads}
+    return {
+        "sgemm_gflops": next((peak["gflops"] for peak in by_threads.values()), None),
+        "sgemm_by_threads": by_threads,
+    }
 
 
 def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
