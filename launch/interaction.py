@@ -44,7 +44,7 @@ def make_calls(
     if terms.conservative is not None and terms.conservative.calibrated:
         write_returns = make_returns_writer(terms.discount, source.task.horizon(source.env_spec))
         insert = make_insert(scale, shift, write_returns, failure_value(source.task, terms.discount, scale, shift))
-    updates = make_online_updates(terms, config.batch_size, online.offline_fraction, online.updates_per_step)
+    updates = make_online_updates(terms, config.batch_size, online.offline_fraction, online.updates_per_step, mesh)
     data = replicate(source.data.batch, mesh)
     return compile_calls(agent, replay, seeds, data, updates, online.exploration_noise, insert, mesh)
 

@@ -54,7 +54,7 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
 
     keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
     with watch.measure("compile"):
-        updates = make_offline_updates(terms, config.batch_size, chunk).lower(state, keys, data).compile()
+        updates = make_offline_updates(terms, config.batch_size, chunk, mesh).lower(state, keys, data).compile()
 
     def is_evaluated(step: int) -> bool:
         return step % eval_every == 0 or step == steps

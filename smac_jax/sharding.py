@@ -1,11 +1,11 @@
 """The seed axis spread over several devices.
 
-Seeds share nothing but the step counter and the dataset. Arrays that are laid out by seed before the first compiled
-call therefore make XLA run the same `vmap` on every device for that device's seeds alone, without communication.
+Seeds share nothing but the step counter and the dataset. Every device therefore runs the same program for its own seeds
+alone, without communication.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -41,6 +41,11 @@ def seed_mesh(seeds: int, devices: Sequence[jax.Device] | None = None) -> Mesh |
     return Mesh(np.asarray(devices[:used]), (SEED_AXIS,)) if used > 1 else None
 
 
+def _by_seed(tree: Any) -> Any:
+    """Layout of a pytree whose arrays have a leading seed axis and whose scalars all seeds share."""
+    return jax.tree.map(lambda leaf: PartitionSpec(SEED_AXIS) if np.ndim(leaf) else PartitionSpec(), tree)
+
+
 def shard_seeds(tree: Tree, mesh: Mesh | None) -> Tree:
     """Lay out by seed.
 
@@ -54,12 +59,35 @@ def shard_seeds(tree: Tree, mesh: Mesh | None) -> Tree:
     """
     if mesh is None:
         return tree
-    layout = jax.tree.map(
-        lambda leaf: NamedSharding(mesh, PartitionSpec(SEED_AXIS) if np.ndim(leaf) else PartitionSpec()), tree
-    )
-    return jax.device_put(tree, layout)
+    return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(mesh, spec), _by_seed(tree)))
 
 
 def replicate(tree: Tree, mesh: Mesh | None) -> Tree:
     """The tree with a copy of every array on each device, such as the dataset; the tree itself without a mesh."""
     return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def on_each_device(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+    """`function` of seeds, run by every device for its own; the function itself without a mesh.
+
+    Args:
+        function: of a state of seeds, further pytrees laid out by `shard_seeds`, and last what all seeds share; returns
+            the next state and info, whose leaves have a leading seed axis.
+        mesh: from `seed_mesh`.
+    """
+    if mesh is None:
+        return function
+
+    def call(*arguments: Any) -> Any:
+        *by_seed, shared = arguments
+        layouts = [_by_seed(argument) for argument in by_seed]
+        return jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=(*layouts, PartitionSpec()),
+            out_specs=(layouts[0], PartitionSpec(SEED_AXIS)),
+            # The shared step counter comes out of every device alike, which is not to be proved.
+            check_vma=False,
+        )(*by_seed, shared)
+
+    return call

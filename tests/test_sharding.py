@@ -58,17 +58,16 @@ def assert_same_layout(tree, expected):
 
 
 def offline_case():
-    updates = make_offline_updates(catalogue.smac(), 8, 3)
     keys, data = stream_keys(SEEDS, "update"), make_batch(9, rows=50)
     expected = agents(SEEDS)
     for _ in range(2):
-        expected, expected_info = updates(expected, keys, data)
+        expected, expected_info = make_offline_updates(catalogue.smac(), 8, 3)(expected, keys, data)
 
     mesh = seed_mesh(len(SEEDS))
     state, keys, data = shard_seeds(agents(SEEDS), mesh), shard_seeds(keys, mesh), replicate(data, mesh)
     kernel, before = state.critic.params["params"]["mlp"]["hidden_0"]["kernel"], layouts(state)
     assert [shard.data.shape[0] for shard in kernel.addressable_shards] == [1] * 8
-    compiled = updates.lower(state, keys, data).compile()
+    compiled = make_offline_updates(catalogue.smac(), 8, 3, mesh).lower(state, keys, data).compile()
     for _ in range(2):
         state, info = compiled(state, keys, data)
     assert_same_layout(state, before)
@@ -89,7 +88,7 @@ def train_online(mesh):
     state, replay = shard_seeds(agents(SEEDS), mesh), shard_seeds(filled_replay(SEEDS), mesh)
     update_keys, act_keys = (shard_seeds(stream_keys(SEEDS, name), mesh) for name in ("update", "act"))
     data, observations = replicate(make_batch(9, rows=50), mesh), np.ones((len(SEEDS), OBSERVATIONS), np.float32)
-    updates = make_online_updates(catalogue.td3(), 8, 0.5, 2).lower(state, replay, update_keys, data).compile()
+    updates = make_online_updates(catalogue.td3(), 8, 0.5, 2, mesh).lower(state, replay, update_keys, data).compile()
     act = jax.jit(explore).lower(state, observations, act_keys, np.int32(0)).compile()
     transitions = jax.tree.map(np.asarray, make_batch(3, rows=len(SEEDS)))
     before = layouts((state, replay))

@@ -1,6 +1,7 @@
 """The agent: its state, the terms that describe an algorithm, the step, and acting."""
 
 from smac_jax.agent.acting import act, act_seeds
+from smac_jax.agent.seeds import map_seeds
 from smac_jax.agent.state import AgentSpec, AgentState, Standardizer, create_agent, create_agents
 from smac_jax.agent.step import step, step_seeds
 from smac_jax.agent.terms import Terms
@@ -14,6 +15,7 @@ __all__ = [
     "act_seeds",
     "create_agent",
     "create_agents",
+    "map_seeds",
     "step",
     "step_seeds",
 ]

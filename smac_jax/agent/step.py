@@ -6,7 +6,8 @@ import optax
 
 from smac_jax.agent import updates
 from smac_jax.agent.critic_update import update_critic
-from smac_jax.agent.state import AgentState, seed_axes
+from smac_jax.agent.seeds import map_seeds
+from smac_jax.agent.state import AgentState
 from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch, Info
 
@@ -79,18 +80,5 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
 
 
 def step_seeds(state: AgentState, batch: Batch, keys: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
-    """`step` mapped over a leading seed axis S of state, batch and keys; the step counter stays a scalar."""
-    if keys.shape[0] == 1:
-        return _step_single_seed(state, batch, keys, terms)
-    axes = seed_axes(state)
-    return jax.vmap(lambda state, batch, key: step(state, batch, key, terms), in_axes=(axes, 0, 0), out_axes=(axes, 0))(
-        state, batch, keys
-    )
-
-
-def _step_single_seed(state: AgentState, batch: Batch, keys: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
-    """`step_seeds` of one seed: XLA's CPU backend runs loops over an axis of size 1 up to twice as slowly."""
-    first, batch = jax.tree.map(lambda leaf: leaf[0], (state.replace(step=None), batch))
-    after, info = step(first.replace(step=state.step), batch, keys[0], terms)
-    mapped, info = jax.tree.map(lambda leaf: leaf[None], (after.replace(step=None), info))
-    return mapped.replace(step=after.step), info
+    """`step` for every seed: state, batch and keys with a leading seed axis S; the step counter stays a scalar."""
+    return map_seeds(lambda state, batch, key: step(state, batch, key, terms), state, batch, keys)

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
-from smac_jax.agent import AgentState, Terms, step_seeds
-from smac_jax.keys import fold_seeds
+from smac_jax.agent import AgentState, Terms, map_seeds, step
+from smac_jax.sharding import on_each_device
 from smac_jax.types import Batch, Info
 
 
@@ -19,7 +20,7 @@ def mean_info(infos: Info) -> Info:
     return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), infos)
 
 
-def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> jax.stages.Wrapped:
+def make_offline_updates(terms: Terms, batch_size: int, updates: int, mesh: Mesh | None = None) -> jax.stages.Wrapped:
     """Make the function that runs `updates` updates of all seeds.
 
     Update t of a seed draws from `fold_in(key, t)` with t the state's own step counter. The stream therefore depends
@@ -29,6 +30,7 @@ def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> jax.sta
         terms: static description of the losses.
         batch_size: B.
         updates: scan length.
+        mesh: over which state, keys and dataset are laid out, see `smac_jax.sharding`; None on one device.
 
     Returns:
         A jitted function of state, (S,) keys and the dataset that returns the next state and the mean info, each
@@ -36,12 +38,14 @@ def make_offline_updates(terms: Terms, batch_size: int, updates: int) -> jax.sta
     """
 
     def run(state: AgentState, keys: jax.Array, data: Batch) -> tuple[AgentState, Info]:
-        def body(state: AgentState, _: None) -> tuple[AgentState, Info]:
-            batch_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(fold_seeds(keys, state.step))
-            batches = jax.vmap(lambda key: sample_batch(data, key, batch_size))(batch_keys)
-            return step_seeds(state, batches, step_keys, terms)
+        def train(state: AgentState, key: jax.Array) -> tuple[AgentState, Info]:
+            def body(state: AgentState, _: None) -> tuple[AgentState, Info]:
+                batch_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
+                return step(state, sample_batch(data, batch_key, batch_size), step_key, terms)
 
-        state, infos = jax.lax.scan(body, state, None, length=updates)
-        return state, mean_info(infos)
+            state, infos = jax.lax.scan(body, state, None, length=updates)
+            return state, mean_info(infos)
 
-    return jax.jit(run, donate_argnums=0)
+        return map_seeds(train, state, keys)
+
+    return jax.jit(on_each_device(run, mesh), donate_argnums=0)

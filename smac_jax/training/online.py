@@ -16,7 +16,7 @@ from smac_jax.agent import AgentState, Terms, act_seeds, step_seeds
 from smac_jax.data.replay import Replay, insert, record_returns, sample_replay
 from smac_jax.envs.collector import Collector, Outcome, Transitions
 from smac_jax.keys import fold_seeds, stream_keys
-from smac_jax.sharding import shard_seeds
+from smac_jax.sharding import on_each_device, shard_seeds
 from smac_jax.training.offline import mean_info, sample_batch
 from smac_jax.types import Batch, Info
 
@@ -168,7 +168,7 @@ def to_batch(transitions: Transitions, reward_scale: float, reward_shift: float)
 
 
 def make_online_updates(
-    terms: Terms, batch_size: int, offline_fraction: float, updates_per_step: int
+    terms: Terms, batch_size: int, offline_fraction: float, updates_per_step: int, mesh: Mesh | None = None
 ) -> jax.stages.Wrapped:
     """Make the function that runs the updates of one environment step for all seeds.
 
@@ -177,6 +177,7 @@ def make_online_updates(
         batch_size: B.
         offline_fraction: share of each batch drawn from the offline dataset, the rest from replay.
         updates_per_step: update-to-data ratio; each update draws a batch of its own.
+        mesh: over which state, replay, keys and dataset are laid out; None on one device.
 
     Returns:
         A jitted function of state, replay, (S,) keys and the offline dataset (None where no share is drawn from it)
@@ -198,4 +199,4 @@ def make_online_updates(
         state, infos = jax.lax.scan(body, state, None, length=updates_per_step)
         return state, mean_info(infos)
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(on_each_device(run, mesh), donate_argnums=0)
