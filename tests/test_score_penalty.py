@@ -32,9 +32,9 @@ POINTS = jnp.array([[0.3, -0.2], [0.1, 0.9], [-0.5, 0.4]])
 OBSERVATIONS = jnp.zeros((3, 1))
 
 
-def linear_penalty(gradients=GRADIENTS, scores=SCORES, weights=WEIGHTS, kappa=2.0):
+def linear_penalty(gradients=GRADIENTS, scores=SCORES, weights=WEIGHTS, kappa=2.0, **options):
     return losses.score_matching_penalty(
-        linear_critic, gradients, OBSERVATIONS, POINTS, scores, weights, jnp.asarray(kappa)
+        linear_critic, gradients, OBSERVATIONS, POINTS, scores, weights, jnp.asarray(kappa), **options
     )
 
 
@@ -67,6 +67,16 @@ def test_penalty_on_three_points():
     np.testing.assert_allclose(info["score_explained"], 1.0 - expected / energy, rtol=1e-5)
     np.testing.assert_allclose(info["score_cosine"], (2.0 + 2.0**0.5) / 6.0, rtol=1e-5)
     np.testing.assert_allclose(info["action_gradient_norm"], 1.5, rtol=1e-6)
+
+
+def test_groups_of_points_are_explained_separately():
+    scores = jnp.array([[0.5, 0.0], [0.5, 0.0], [-0.5, 0.0]])
+    gradients = jnp.array([[1.0, 0.0], [1.0, 0.0]])
+    groups = {"policy": slice(0, 1), "data": slice(1, None)}
+    _, info = linear_penalty(gradients, scores, jnp.ones(3), groups=groups)
+    np.testing.assert_allclose(info["score_explained_policy"], 1.0, atol=1e-5)
+    # One point is explained, the other (residual 4, energy 1) is opposite.
+    np.testing.assert_allclose(info["score_explained_data"], 1.0 - 4.0 / 2.0, atol=1e-5)
 
 
 def test_penalty_scales_with_the_weights():

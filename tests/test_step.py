@@ -232,6 +232,20 @@ def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
     assert state.step.shape == ()
 
 
+def test_gradients_of_values_and_penalty_add_up_to_the_critics():
+    terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(weight=0.5, policy_fraction=0.5))
+    _, info = run(terms, 1)
+    value, penalty, cosine, total = (
+        float(info[name])
+        for name in ("value_gradient_norm", "penalty_gradient_norm", "gradient_cosine", "critic_gradient_norm")
+    )
+    assert min(value, penalty) > 0
+    assert total**2 == pytest.approx(value**2 + penalty**2 + 2 * cosine * value * penalty, rel=1e-4)
+    assert {"score_explained_policy", "score_explained_data"} <= set(info)
+    _, plain = run(dataclasses.replace(terms, score_penalty=None), 1)
+    assert float(plain["critic_gradient_norm"]) == pytest.approx(value, rel=1e-4)
+
+
 def test_cql_without_weight_is_temporal_difference_learning():
     plain = dataclasses.replace(CQL, conservative=None)
     off = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=0.0, lagrange=True))

@@ -125,7 +125,7 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
     cql_key = jax.random.fold_in(key, 2)
     proposals = _cql_proposals(state, batch, cql_key, conservative.samples) if conservative else None
 
-    def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
+    def value_loss(critic_params: Params) -> tuple[jax.Array, Info]:
         loss = jnp.zeros(())
         info: Info = {}
         if td and targets is not None:
@@ -142,21 +142,47 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
             )
             multiplier = positive_scalar(state.multiplier) if conservative.lagrange else 1.0
             loss, info = loss + conservative.weight * multiplier * gap, info | part_info
-        if penalty and points is not None:
-            tied = penalty.kappa == "temperature"
-            kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
-            part, part_info = losses.score_matching_penalty(apply_fn, critic_params, *points, kappa)
-            loss, info = loss + penalty.weight * part, info | part_info | {"kappa": kappa}
         return loss, info
 
-    gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)
-    info["critic_gradient_norm"] = optax.global_norm(gradients[0])
-    if penalty and penalty.kappa == "learned":
-        state = state.replace(kappa=apply_gradients(state.kappa, gradients[1], state.step))
+    gradient, info = jax.grad(value_loss, has_aux=True)(state.critic.params)
+    if penalty and points is not None:
+        # Taken apart from the others, which costs nothing as they share no work, so that their directions compare.
+        penalty_gradient, kappa_gradient, penalty_info = _penalty_gradients(state, points, penalty)
+        info |= penalty_info | _compare(gradient, penalty_gradient)
+        gradient = jax.tree.map(jnp.add, gradient, penalty_gradient)
+        if penalty.kappa == "learned":
+            state = state.replace(kappa=apply_gradients(state.kappa, kappa_gradient, state.step))
+    info["critic_gradient_norm"] = optax.global_norm(gradient)
     if conservative and conservative.lagrange:
         multiplier, multiplier_info = _update_multiplier(state, info["cql_gap"], conservative.target_gap)
         state, info = state.replace(multiplier=multiplier), info | multiplier_info
-    return state.replace(critic=apply_gradients(state.critic, gradients[0], state.step)), info
+    return state.replace(critic=apply_gradients(state.critic, gradient, state.step)), info
+
+
+def _penalty_gradients(state: AgentState, points: Points, term: ScorePenaltyTerm) -> tuple[Params, Params, Info]:
+    """Gradients of the score-matching penalty with respect to critic and kappa, and its info."""
+
+    def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
+        tied = term.kappa == "temperature"
+        kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
+        policy_points = round(term.policy_fraction * points.actions.shape[0])
+        groups = {"policy": slice(0, policy_points), "data": slice(policy_points, None)} if policy_points else {}
+        loss, info = losses.score_matching_penalty(state.critic.apply_fn, critic_params, *points, kappa, groups=groups)
+        return term.weight * loss, info | {"kappa": kappa}
+
+    gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)
+    return *gradients, info
+
+
+def _compare(value_gradient: Params, penalty_gradient: Params) -> Info:
+    """Norms of the two gradients of the critic and the cosine between them: below 0 they pull against each other."""
+    norms = optax.global_norm(value_gradient), optax.global_norm(penalty_gradient)
+    product = optax.tree_utils.tree_vdot(value_gradient, penalty_gradient)
+    return {
+        "value_gradient_norm": norms[0],
+        "penalty_gradient_norm": norms[1],
+        "gradient_cosine": product / (norms[0] * norms[1] + 1e-8),
+    }
 
 
 def _update_multiplier(state: AgentState, gap: jax.Array, target_gap: float) -> tuple[TrainState, Info]:

@@ -133,8 +133,9 @@ def update_temperature(
     """Move the temperature towards the one that holds the policy's entropy (nats) at its target."""
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        loss, info = losses.temperature(params["log"], entropy, term.entropy_per_dim * action_dim)
-        return term.weight * loss, info
+        target = term.entropy_per_dim * action_dim
+        loss, info = losses.temperature(params["log"], entropy, target)
+        return term.weight * loss, info | {"entropy_above_target": entropy - target}
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.temperature.params)
     return apply_gradients(state.temperature, gradients, state.step), info

@@ -1,6 +1,6 @@
 """The score-matching penalty: the critic's action-gradient follows the score of the dataset's actions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import chex
 import jax
@@ -43,6 +43,8 @@ def score_matching_penalty(
     scores: jax.Array,
     weights: jax.Array,
     kappa: jax.Array,
+    *,
+    groups: Mapping[str, slice] | None = None,
 ) -> tuple[jax.Array, Info]:
     """Penalty E[w || grad_a Q(s, z) - kappa * score(z | s) ||^2] (SMAC, arXiv 2602.17632).
 
@@ -58,11 +60,12 @@ def score_matching_penalty(
         weights: (B,), non-negative weight of each point, usually 1 - abar of its noise level.
         kappa: scalar, positive: value units for one unit of log-density. Differentiable: learned freely by this
             loss alone it collapses towards 0 together with the gradient, so watch it in the logs.
+        groups: rows of which info tells separately, by name.
 
     Returns:
         Loss, summed over action dimensions and averaged over batch and ensemble. Info holds
         `score_explained`, the share of the weighted score's energy that the gradient explains
-        (1 - residual / score energy), and `score_cosine`, the mean cosine between the two.
+        (1 - residual / score energy), `score_explained_GROUP`, and `score_cosine`, the mean cosine between the two.
     """
     chex.assert_rank([observations, points, weights], [2, 2, 1])
     chex.assert_equal_shape((points, scores))
@@ -72,12 +75,17 @@ def score_matching_penalty(
     squared = jnp.sum((gradients - targets) ** 2, axis=-1)
     loss = jnp.mean(weights * squared)
 
-    energy = jnp.mean(weights * jnp.sum(targets**2, axis=-1))
+    energies = weights * jnp.sum(targets**2, axis=-1)
+
+    def explained(rows: slice) -> jax.Array:
+        return 1.0 - jnp.mean((weights * squared)[:, rows]) / (jnp.mean(energies[:, rows]) + 1e-8)
+
     norms = jnp.linalg.norm(gradients, axis=-1) * jnp.linalg.norm(targets, axis=-1)
     cosine = jnp.sum(gradients * targets, axis=-1) / (norms + 1e-8)
     info = {
         "score_penalty": loss,
-        "score_explained": 1.0 - loss / (energy + 1e-8),
+        "score_explained": explained(slice(None)),
+        **{f"score_explained_{name}": explained(rows) for name, rows in (groups or {}).items()},
         "score_cosine": jnp.mean(cosine),
         "action_gradient_norm": jnp.mean(jnp.linalg.norm(gradients, axis=-1)),
     }
