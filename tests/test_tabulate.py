@@ -7,19 +7,19 @@ from conftest import REPOSITORY
 from smac_jax.io.records import read_rows
 
 
-def write_run(path, program, online, seeds, **flags):
+def write_run(path, program, online, numbers, **flags):
     path.mkdir()
     command = [str(REPOSITORY / "launch" / f"{program}.py"), *(f"--{name}={value}" for name, value in flags.items())]
     (path / "config.json").write_text(json.dumps({"command_line": command}))
     (path / "metrics.csv").write_text("phase,step,seed,score\n")
-    measures = {name: [0.5 + seed for seed in seeds] for name in ("offline_score", "final_score", "drop", "regret")}
+    measures = {name: [0.5 + seed for seed in numbers] for name in ("offline_score", "final_score", "drop", "regret")}
     summary = {
         "algorithm": "smac",
         "online_algorithm": online,
         "task": "adroit_binary",
         "dataset": "adroit/pen-binary-v0",
-        "seeds": seeds,
-        "drop_noise": [0.25] * len(seeds),
+        "seeds": numbers,
+        "drop_noise": [0.25] * len(numbers),
         **measures,
     }
     (path / "summary.json").write_text(json.dumps(summary))
