@@ -114,6 +114,8 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
     config = ConfigDict(config.to_dict())
     offline = catalogue.terms_from_mapping(config.terms.to_dict())
     config.eval.every = 0
+    if config.online.actor_learning_rate:
+        config.optimizer.actor = config.online.actor_learning_rate
     _begin(config, algorithm)
     ALGORITHMS[algorithm](config)
     _check_networks(config, offline, algorithm)

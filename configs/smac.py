@@ -5,27 +5,42 @@ from ml_collections import ConfigDict
 from configs import common
 from smac_jax.envs.tasks import TASKS
 
+NARROW = ("adroit_binary", "kitchen", "antmaze")
+"""Families whose data are demonstrations with sparse rewards."""
+
 
 def get_config(name: str = "locomotion") -> ConfigDict:
     """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores."""
     config = common.get_config(name)
     config.algorithm = "smac"
     config.network.denoiser = True
-    # Human data, far narrower than the policy class: the comments below say what that changes.
-    narrow = config.task == "adroit_binary"
+    # Demonstrations of sparse tasks, far narrower than the policy class and than what SAC explores with; docs/recipe.md
+    # says what that changes, and why.
+    narrow = config.task in NARROW
     maze = config.task == "pointmaze"
 
-    # Where a step costs 1, as in the maze, 1 nat must be worth less than a step.
+    # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
+    # imitation; the temperature only has to be small enough for nothing to jump when imitation ends.
     config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
+    # About a hundredth of the spread of the data's returns, in the learner's reward: 150 in HalfCheetah, 180 in pen and
+    # AntMaze. docs/recipe.md has what smaller and larger ones do.
     # The maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
     # (docs/quickstart/other_seeds).
-    config.kappa = 0.1 if maze else 0.3 if narrow else 1.0
+    config.kappa = 0.1 if maze else 3.0 if narrow else 1.0
+    if config.task == "kitchen":
+        # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
+        config.reward.scale = 400.0
+    config.network.value = narrow
+    if narrow:
+        # A policy ten times as narrow is that much nearer to failing after a step of the same size.
+        config.online.actor_learning_rate = 0.1 * config.optimizer.actor
 
     config.terms = terms = ConfigDict()
     # Discount gamma.
     terms.discount = TASKS[config.task].discount
     # Share of the critic that moves into its target at each update.
-    terms.tau = 0.005
+    # Values of the data's own actions do not run away, and may follow faster.
+    terms.tau = 0.02 if narrow else 0.005
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
     terms.max_log_snr = 6.0
@@ -33,31 +48,39 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Temporal-difference error.
     terms.td = ConfigDict()
     terms.td.weight = 1.0
+    # Next value: the target `critic`'s at an action of the policy, or the state `value`'s, of the data's actions.
+    # The latter cannot overrate what a policy that follows a sharp score does.
+    terms.td.bootstrap = "value" if narrow else "critic"
     # `sample` or `mode` of the policy as next action.
     terms.td.next_action = "sample"
-    # Noise on the next action. Narrow data needs it: a critic that follows a sharp score overrates the policy's
-    # actions otherwise.
-    terms.td.smoothing = 0.08 if narrow else 0.0
+    # Noise on the next action, none by default.
+    terms.td.smoothing = 0.0
     terms.td.smoothing_clip = 0.5
-    # Entropy bonus in the target; with sparse rewards it would outweigh them.
-    terms.td.soft = not narrow
+    # Entropy bonus in the target.
+    terms.td.soft = True
+
+    # Expectile of the state value, needed by td.bootstrap=value.
+    terms.value = ConfigDict()
+    terms.value.weight = 1.0 if narrow else 0.0
+    terms.value.expectile = 0.7
 
     # Score-matching penalty on the critic's action-gradient.
     terms.score_penalty = ConfigDict()
     # lambda.
-    terms.score_penalty.weight = 300.0 if narrow else 10.0
+    terms.score_penalty.weight = 30.0 if narrow else 10.0
     # `fixed` at its initial value, `learned` by the penalty (it tends to collapse), or tied to the `temperature`.
     terms.score_penalty.kappa = "fixed"
     # Share of the penalty's points at the policy's own actions, the others at the data's.
     terms.score_penalty.policy_fraction = 0.5 if narrow else 0.0
     # Share of the batch whose states have a point; the penalty is most of what an update costs beyond SAC's.
-    terms.score_penalty.batch_fraction = 0.25
+    # On narrow data fewer have not been tried.
+    terms.score_penalty.batch_fraction = 1.0 if narrow else 0.25
 
     # Fit of the score model.
     terms.denoising = ConfigDict()
     terms.denoising.weight = 1.0
     # Share of the batch whose actions it is fitted to.
-    terms.denoising.batch_fraction = 0.5
+    terms.denoising.batch_fraction = 1.0 if narrow else 0.5
 
     # Maximum-entropy policy loss.
     terms.sac_actor = ConfigDict()
@@ -68,6 +91,19 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Score term in the actor; 0 is off.
     terms.score_distillation = ConfigDict()
     terms.score_distillation.weight = 0.0
+
+    # Imitation of the data by the actor, weighted by exp(inverse_temperature * advantage); 0 is off. It ends at the
+    # switch. In units of value per nat as kappa, whose inverse is the temperature: the policy of the identity above is
+    # proportional to p exp(advantage / kappa).
+    terms.advantage_weighted = ConfigDict()
+    terms.advantage_weighted.weight = 3.0 if narrow else 0.0
+    terms.advantage_weighted.inverse_temperature = 1.0 / config.kappa
+    terms.advantage_weighted.max_weight = 100.0
+
+    # The same unweighted; 0 is off.
+    terms.behavior_cloning = ConfigDict()
+    terms.behavior_cloning.weight = 0.0
+    terms.behavior_cloning.loss_type = "log_prob"
 
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the
     # data's own, and chasing it would wash the policy out.

@@ -237,8 +237,9 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     """The configuration in a run's record; JSON's lists are tuples again."""
     stored = dict(run["config"])
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
-    # Runs begun before the field was there.
+    # Runs begun before these fields were there.
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
+    stored["online"] = {"actor_learning_rate": 0.0, **stored["online"]}
     return ConfigDict(stored)
 
 

@@ -2,14 +2,14 @@ import itertools
 
 import pytest
 
-from configs import bc, calql, cql, finetune, iql, rlpd, smac, td3bc
+from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
 from launch.session import check_config, make_terms
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
 NAMES = [name for task in TASKS for name in (task, f"{task}-small")]
-OFFLINE = {"smac": smac, "bc": bc, "td3bc": td3bc, "iql": iql, "cql": cql, "calql": calql}
+OFFLINE = {"smac": smac, "smac_paper": smac_paper, "bc": bc, "td3bc": td3bc, "iql": iql, "cql": cql, "calql": calql}
 CONFIGS = {**OFFLINE, "rlpd": rlpd}
 SHARED_FIELDS = (
     "offline.steps",
@@ -47,7 +47,9 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
     ("algorithm", "task", "name", "value"),
     [
         ("smac", "locomotion", "terms.score_penalty.weight", 10.0),
-        ("smac", "adroit_binary", "terms.score_penalty.weight", 300.0),
+        ("smac_paper", "adroit_binary", "terms.score_penalty.weight", 10.0),
+        ("smac_paper", "kitchen", "terms.score_penalty.kappa", "temperature"),
+        ("smac_paper", "kitchen", "reward.scale", 1.0),
         ("bc", "kitchen", "terms.behavior_cloning.loss_type", "log_prob"),
         ("td3bc", "locomotion", "terms.td3_actor.weight", 2.5),
         ("td3bc", "locomotion", "terms.td3_actor.normalize", True),
@@ -127,6 +129,27 @@ def test_fine_tuning_keeps_what_gives_the_critic_its_meaning(algorithm):
         None if algorithm in ("td3", "td3bc") else catalogue.TemperatureTerm(entropy_per_dim=-0.5)
     )
     assert offline.to_dict() == before, "the checkpoint's own configuration is left alone"
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 3e-4), (1e-5, 1e-5)])
+def test_fine_tuning_may_move_the_actor_more_slowly(rate, expected):
+    offline = td3bc.get_config("adroit_binary")
+    offline.online.actor_learning_rate = rate
+    assert finetune.from_checkpoint(offline, "sac").optimizer.actor == expected
+    assert finetune.from_checkpoint(offline, "sac").optimizer.critic == offline.optimizer.critic
+
+
+def test_narrow_data_is_imitated_offline_and_not_online():
+    config = smac.get_config("kitchen")
+    terms = make_terms(config)
+    assert terms.td.bootstrap == "value"
+    assert terms.advantage_weighted.inverse_temperature == pytest.approx(1 / config.kappa)
+    online = finetune.from_checkpoint(config, "sac")
+    assert make_terms(online) == catalogue.sac(tau=config.terms.tau)
+    assert online.optimizer.actor == pytest.approx(0.1 * config.optimizer.actor)
+    # Wide data are neither.
+    wide = make_terms(smac.get_config("locomotion"))
+    assert (wide.advantage_weighted, wide.value, wide.td) == (None, None, catalogue.TDTerm())
 
 
 def test_fine_tuning_puts_the_online_methods_terms_in_place():

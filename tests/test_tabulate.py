@@ -1,49 +1,98 @@
+import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 
+import pytest
 from conftest import REPOSITORY
+from ml_collections import ConfigDict
 
+from configs import finetune, smac
+from launch.reproduce import checkpoint, overrides
+from launch.session import make_terms
+from smac_jax.errors import InputError
 from smac_jax.io.records import read_rows
 
 
-def write_run(path, program, online, numbers, **flags):
-    path.mkdir()
-    command = [str(REPOSITORY / "launch" / f"{program}.py"), *(f"--{name}={value}" for name, value in flags.items())]
-    (path / "config.json").write_text(json.dumps({"command_line": command}))
+def write_run(path, program, config, online, seeds):
+    path.mkdir(parents=True)
+    run = {"program": program, "config": config.to_dict(), "dataset": "adroit/pen-binary-v0", "seeds": seeds}
+    (path / "config.json").write_text(json.dumps({"run": run}))
     (path / "metrics.csv").write_text("phase,step,seed,score\n")
-    measures = {name: [0.5 + seed for seed in numbers] for name in ("offline_score", "final_score", "drop", "regret")}
+    measures = {name: [0.5 + seed for seed in seeds] for name in ("offline_score", "final_score", "drop", "regret")}
     summary = {
         "algorithm": "smac",
         "online_algorithm": online,
         "task": "adroit_binary",
         "dataset": "adroit/pen-binary-v0",
-        "seeds": numbers,
-        "drop_noise": [0.25] * len(numbers),
+        "seeds": seeds,
+        "drop_noise": [0.25] * len(seeds),
         **measures,
     }
     (path / "summary.json").write_text(json.dumps(summary))
 
 
-def test_a_row_a_seed_with_the_commands_that_made_it(tmp_path):
-    runs = tmp_path / "here"
-    runs.mkdir()
-    write_run(runs / "wide", "pretrain", None, [0, 1], workdir=runs / "wide", seeds="0,1")
-    write_run(runs / "wide-sac", "finetune", "sac", [0, 1], checkpoint=runs / "wide", workdir=runs / "wide-sac")
-    output = tmp_path / "results" / "rows.csv"
+def older_pretraining():
+    """A configuration of before some of today's fields, with a value of its own."""
+    config = smac.get_config("adroit_binary-small")
+    config.kappa = 0.25
+    del config.online.actor_learning_rate, config.terms.value, config.terms.td.bootstrap
+    config.network.value = False
+    return config
+
+
+def test_a_row_a_seed_with_the_commands_that_make_it(tmp_path):
+    runs, output = tmp_path / "here", tmp_path / "results" / "rows.csv"
+    online = finetune.from_checkpoint(smac.get_config("adroit_binary-small"), "sac")
+    write_run(runs / "wide", "pretrain", older_pretraining(), None, [0, 1])
+    write_run(runs / "wide-slow-sac", "finetune", online, "sac", [0, 1])
     for _ in range(2):
-        subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-m", "launch.tabulate", f"--workdir={runs}", f"--output={output}"],
             cwd=REPOSITORY,
             check=True,
-        )
+            capture_output=True,
+            text=True,
+        ).stdout
     rows = read_rows(output)
     assert [(row["setting"], row["online_algorithm"], row["seed"]) for row in rows] == [
-        ("wide-sac", "sac", "0"),
-        ("wide-sac", "sac", "1"),
+        ("wide-slow-sac", "sac", "0"),
+        ("wide-slow-sac", "sac", "1"),
     ]
     assert (rows[1]["offline_score"], rows[1]["drop_noise"]) == ("1.5", "0.25")
-    assert rows[0]["commands"] == (
-        "python -m launch.pretrain --workdir=runs/wide --seeds=0,1 && "
-        "python -m launch.finetune --checkpoint=runs/wide --workdir=runs/wide-sac"
+    first, second = (shlex.split(command) for command in rows[0]["commands"].split(" && "))
+    assert first[:5] == [
+        "python",
+        "-m",
+        "launch.pretrain",
+        "--config=configs/smac.py:adroit_binary-small",
+        "--dataset=adroit/pen-binary-v0",
+    ]
+    assert {"--seeds=0,1", "--workdir=runs/wide", "--config.kappa=0.25", "--config.terms.value.weight=0.0"} <= set(
+        first
     )
+    assert {"--checkpoint=runs/wide", "--algorithm=sac", "--workdir=runs/wide-slow-sac"} <= set(second)
+    # Means over the two seeds; the drop of an unchanged policy is subtracted from theirs.
+    assert "| wide-slow-sac | 2 | 1.000 | 1.000 | 0.750 | 1.000 | 1.000 |" in printed
+
+
+def test_overrides_turn_the_defaults_into_the_configuration():
+    defaults, wanted = smac.get_config("adroit_binary-small"), older_pretraining()
+    wanted.online.actor_learning_rate = 0.0
+    made = ConfigDict(defaults.to_dict())
+    for flag in overrides(wanted, defaults):
+        name, _, value = flag.removeprefix("--config.").partition("=")
+        before = made
+        *path, last = name.split(".")
+        for part in path:
+            before = before[part]
+        before[last] = type(before[last])(value) if not isinstance(before[last], bool) else value == "True"
+    assert dataclasses.asdict(make_terms(made)) == dataclasses.asdict(make_terms(wanted))
+    assert (made.kappa, made.online.actor_learning_rate, made.network.value) == (0.25, 0.0, False)
+    assert overrides(defaults, defaults) == []
+
+
+def test_a_fine_tuning_without_its_pre_training_is_refused(tmp_path):
+    with pytest.raises(InputError, match="began from no run beside it"):
+        checkpoint(tmp_path / "alone-sac", tmp_path)

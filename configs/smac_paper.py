@@ -1,0 +1,31 @@
+"""SMAC as its paper writes it (arXiv 2602.17632), the same on every task: `--config=configs/smac_paper.py:TASK`.
+
+Kappa is the temperature, which is learned; targets are SAC's; nothing imitates the data but through the critic.
+docs/recipe.md compares it with configs/smac.py, which departs from it on narrow data.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import smac
+from smac_jax.envs.tasks import TASKS
+
+
+def get_config(name: str = "locomotion") -> ConfigDict:
+    """The paper's SMAC on a task; `TASK-small` is a preset for two CPU cores."""
+    config = smac.get_config(name)
+    config.algorithm = "smac_paper"
+    config.temperature = 1.0
+    config.reward.scale = TASKS[config.task].reward_scale
+    config.network.value = False
+    config.online.actor_learning_rate = 0.0
+    terms = config.terms
+    terms.tau = 0.005
+    terms.td.bootstrap = "critic"
+    terms.value.weight = 0.0
+    terms.score_penalty.weight = 10.0
+    terms.score_penalty.kappa = "temperature"
+    terms.score_penalty.policy_fraction = 0.0
+    terms.score_penalty.batch_fraction = terms.denoising.batch_fraction = 1.0
+    terms.advantage_weighted.weight = 0.0
+    terms.temperature.weight = 1.0
+    return config

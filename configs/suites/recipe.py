@@ -1,0 +1,41 @@
+"""Fast screens of SMAC's defaults on the six given tasks: minutes a cell on one core, as docs/recipe.md uses them.
+
+Small presets, 20k offline updates and 3,500 online steps. The paper's form and IQL stand beside the defaults.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import suites
+
+
+def _screen(config: str, dataset: str, recipe: dict[str, str] | None = None, episodes: int = 50) -> ConfigDict:
+    evaluation = {"episodes": episodes}
+    return suites.task(
+        f"{config}-small", dataset, recipe=recipe, pretrain={"eval": evaluation}, finetune={"eval": evaluation}
+    )
+
+
+def _adroit(hand: str) -> ConfigDict:
+    recipe = {"recipe": "adroit_binary", "source": f"adroit/{hand}-human-v0"}
+    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", recipe)
+
+
+def get_config() -> ConfigDict:
+    """SMAC's defaults, its paper's form and IQL, handed to SAC and TD3."""
+    suite = suites.empty()
+    suite.seeds = (0,)
+    suite.offline = ("smac", "smac_paper", "iql")
+    suite.online = ("sac", "td3")
+    suite.pairs = tuple((offline, online) for offline in suite.offline for online in suite.online)
+    suite.pretrain = ConfigDict({"offline": {"steps": 20_000}, "eval": {"every": 10_000}})
+    suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}, "eval": {"every": 500}})
+
+    tasks = suite.tasks
+    tasks.pen = _adroit("pen")
+    tasks.door = _adroit("door")
+    # An episode takes 0.7 s.
+    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", episodes=10)
+    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", episodes=10)
+    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0")
+    tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", episodes=10)
+    return suite
