@@ -103,7 +103,8 @@ def get_config(name: str) -> ConfigDict:
     config.online.offline_fraction = 0.5
     # Updates per environment step after the warm-up.
     config.online.updates_per_step = 1
-    # Learning rate of the actor once it is fine-tuned; 0 keeps that of the pre-training.
+    # Learning rate of the actor once it is fine-tuned; 0 keeps that of the pre-training. finetune begins with it as
+    # its optimizer.actor.
     config.online.actor_learning_rate = 0.0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0

@@ -51,6 +51,7 @@ _SETTLED = (
     "temperature",
     "kappa",
     "offline",
+    "online.actor_learning_rate",
     "optimizer.name",
     "optimizer.muon_every",
     "terms.discount",

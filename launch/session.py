@@ -79,6 +79,7 @@ def check_config(config: ConfigDict) -> None:
             raise InputError(f"--config.{name}={value} must be positive")
     for name, value in {
         "online.warmup_steps": config.online.warmup_steps,
+        "online.actor_learning_rate": config.online.actor_learning_rate,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
     }.items():

@@ -197,7 +197,14 @@ def test_unknown_names_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch_size", 0), ("eval.every", -1), ("terms.discount", 2.0), ("reward.scale", float("nan")), ("kappa", 0.0)],
+    [
+        ("batch_size", 0),
+        ("eval.every", -1),
+        ("online.actor_learning_rate", -1e-4),
+        ("terms.discount", 2.0),
+        ("reward.scale", float("nan")),
+        ("kappa", 0.0),
+    ],
 )
 def test_values_that_cannot_work_are_named(name, value):
     config = smac.get_config("locomotion")
