@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import PercentFormatter
 
 from smac_jax.report.style import FAINT, INK, MUTED, WIDE, new_figure, png, source_colors, tidy
-from smac_jax.speed.names import method_name, widths_text
+from smac_jax.speed.names import ONLINE, method_name, widths_text
 
 Row = Mapping[str, Any]
 
@@ -25,6 +25,21 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=WIDE.font, loc="left", color=INK, pad=10)
 
 
+def _range_and_text(axes: Axes, place: float, value: float, spread: tuple[float, float], text: str) -> None:
+    """The range of the rounds on a horizontal bar, and a text at its end, on white that hides what is below."""
+    axes.plot(spread, [place, place], color=INK, linewidth=1.0, solid_capstyle="butt")
+    axes.annotate(
+        text,
+        (max(value, spread[1]), place),
+        (4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=_SMALL,
+        color=MUTED,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+    )
+
+
 def _methods(axes: Axes, rows: Sequence[Row]) -> None:
     """Rates relative to SAC under Adam: a bar for Adam, a pale one for Muon below it, and the rounds' range."""
     adam = {row["method"]: row["ratio_to_sac"] for row in rows if row["optimizer"] == "adam"}
@@ -37,17 +52,7 @@ def _methods(axes: Axes, rows: Sequence[Row]) -> None:
         axes.barh(
             place, value, _BAR, color=_pale(colors[row["method"]]) if muon else colors[row["method"]], linewidth=0
         )
-        axes.plot([low, high], [place, place], color=INK, linewidth=1.0, solid_capstyle="butt")
-        text = f"{value:.2f}" + (" Muon" if muon else "")
-        axes.annotate(
-            text,
-            (max(value, high), place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=_SMALL,
-            color=MUTED,
-        )
+        _range_and_text(axes, place, value, (low, high), f"{value:.2f}" + (" Muon" if muon else ""))
     axes.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set_yticks(range(len(methods)), [method_name(method) for method in methods])
     axes.set_xlim(0, 1.18 * max(row["ratio_to_sac_spread"][1] for row in rows))
@@ -91,19 +96,11 @@ def _peer_name(row: Row) -> str:
 def _peers(axes: Axes, rows: Sequence[Row]) -> None:
     """How many times our updates outnumber other libraries'."""
     rows = sorted(rows, key=lambda row: row["ours_to_peer"])
+    colors = source_colors(sorted({row["method"].removeprefix(ONLINE) for row in rows}))
     for place, row in enumerate(rows):
         value, (low, high) = row["ours_to_peer"], row["ours_to_peer_spread"]
-        axes.barh(place, value, 0.6, color=source_colors([row["method"]])[row["method"]], linewidth=0)
-        axes.plot([low, high], [place, place], color=INK, linewidth=1.0, solid_capstyle="butt")
-        axes.annotate(
-            f"{value:.1f}",
-            (max(value, high), place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=_SMALL,
-            color=MUTED,
-        )
+        axes.barh(place, value, 0.6, color=colors[row["method"].removeprefix(ONLINE)], linewidth=0)
+        _range_and_text(axes, place, value, (low, high), f"{value:.1f}")
     axes.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set_yticks(range(len(rows)), [_peer_name(row) for row in rows])
     axes.set_xlim(0, 1.15 * max(row["ours_to_peer_spread"][1] for row in rows))
