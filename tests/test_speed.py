@@ -291,6 +291,13 @@ def test_page_says_what_was_measured_and_on_what(tmp_path):
         assert len({line.count("|") for line in lines}) == 1
 
 
+def test_tables_keep_their_order_whichever_was_measured_first():
+    result = fabricated_result()
+    result["rows"].reverse()
+    titles = [line for line in render(result, None).splitlines() if line.startswith("## ")]
+    assert titles == ["## Methods", "## Width and depth", "## Other libraries, offline"]
+
+
 def test_page_and_picture_are_named_alike(tmp_path):
     result = fabricated_result()
     write_page(result, tmp_path / "costs.md")

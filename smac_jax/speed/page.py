@@ -20,6 +20,7 @@ _TITLES = {
     "threads": "Threads",
     "loop": "The online loop",
 }
+_OFFLINE_TITLE = "Other libraries, offline"
 _ONLINE_TITLE = "Other libraries, online"
 _ONLINE_NOTE = "Each update comes with a step of the environment, whose time counts as well."
 _OWN = "smac_jax"
@@ -148,11 +149,12 @@ def _sentence(text: str) -> str:
 
 def _tables(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by the heading of their table; those of other libraries come together, apart by where they learn."""
-    tables: dict[str, list[Row]] = {}
+    # In this order whichever was measured first: a measurement that goes on may take up an earlier group last.
+    tables: dict[str, list[Row]] = {title: [] for title in (*_TITLES.values(), _OFFLINE_TITLE, _ONLINE_TITLE)}
     for row in rows:
-        peers = _ONLINE_TITLE if row["method"].startswith(ONLINE) else "Other libraries, offline"
-        tables.setdefault(_TITLES.get(row["group"], peers), []).append(row)
-    return tables
+        peers = _ONLINE_TITLE if row["method"].startswith(ONLINE) else _OFFLINE_TITLE
+        tables[_TITLES.get(row["group"], peers)].append(row)
+    return {title: members for title, members in tables.items() if members}
 
 
 def render(result: Mapping[str, Any], picture: str | None) -> str:
