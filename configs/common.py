@@ -49,6 +49,8 @@ def get_config(name: str) -> ConfigDict:
     config.network.critics = 2
     # LayerNorm before each activation of the critic.
     config.network.critic_layer_norm = True
+    # Q(s, a) = V(s) + A(s, a), each by layers of its own.
+    config.network.critic_dueling = False
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
     # Whether there is a score model of the data's actions, and a state-value function; each algorithm's file sets them.

@@ -120,6 +120,7 @@ def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int],
         activation=config.network.activation,
         actor_layer_norm=config.network.actor_layer_norm,
         critic_layer_norm=config.network.critic_layer_norm,
+        critic_dueling=config.network.critic_dueling,
         critics=config.network.critics,
         denoiser=config.network.denoiser,
         value=config.network.value,
@@ -239,6 +240,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored = dict(run["config"])
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
     # Runs begun before these fields were there.
+    stored["network"] = {"critic_dueling": False, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     stored["online"] = {"actor_learning_rate": 0.0, **stored["online"]}
     return ConfigDict(stored)

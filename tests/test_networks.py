@@ -62,6 +62,26 @@ def test_state_value_sees_the_observation_alone():
     )
 
 
+def test_dueling_critic_is_a_value_of_the_state_and_one_of_the_action():
+    critic = Critic((16, 16), dueling=True)
+    params = jax.jit(critic.init)(jax.random.key(0), OBSERVATIONS, ACTIONS)["params"]
+    assert params["state_mlp"]["hidden_0"]["kernel"].shape == (3, 16)
+    together = critic.apply({"params": params}, OBSERVATIONS, ACTIONS)
+    plain = {name: params[name] for name in ("mlp", "value")}
+    state = {"mlp": params["state_mlp"], "value": params["state_value"]}
+    advantages = Critic((16, 16)).apply({"params": plain}, OBSERVATIONS, ACTIONS)
+    np.testing.assert_allclose(together, advantages + Value((16, 16)).apply({"params": state}, OBSERVATIONS), atol=1e-5)
+
+
+def test_action_gradient_of_a_dueling_critic_is_not_moved_by_the_values_of_states():
+    critic = Critic((16, 16), dueling=True)
+    ensemble = init_ensemble(critic, jax.random.key(0), 2, OBSERVATIONS, ACTIONS)
+    moved = {"params": dict(ensemble["params"])}
+    moved["params"]["state_value"] = jax.tree.map(lambda leaf: 100.0 * leaf + 7.0, ensemble["params"]["state_value"])
+    gradients = [losses.action_gradient(critic.apply, params, OBSERVATIONS, ACTIONS) for params in (ensemble, moved)]
+    np.testing.assert_array_equal(*gradients)
+
+
 def test_every_leaf_of_an_ensemble_has_a_member_axis(ensemble):
     shapes = ensemble_shapes(4)
     assert shapes["mlp"]["hidden_0"] == {"kernel": (4, 5, 16), "bias": (4, 16)}

@@ -70,6 +70,7 @@ class AgentSpec(NamedTuple):
         activation: of actor and critic.
         actor_layer_norm: LayerNorm in the actor.
         critic_layer_norm: LayerNorm in the critic.
+        critic_dueling: the critic's values of states have layers of their own.
         critics: ensemble size E.
         denoiser: whether there is one.
         value: whether there is a state-value function, with the critic's learning rate.
@@ -89,6 +90,7 @@ class AgentSpec(NamedTuple):
     activation: str = "relu"
     actor_layer_norm: bool = False
     critic_layer_norm: bool = True
+    critic_dueling: bool = False
     critics: int = 2
     denoiser: bool = True
     value: bool = False
@@ -107,7 +109,7 @@ def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser,
     """Networks by specification; equal ones give the same objects, so that equal agents share one compilation."""
     return (
         TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm),
-        Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
+        Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm, spec.critic_dueling),
         Denoiser(spec.action_dim, spec.hidden_dims),
         Value(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
     )

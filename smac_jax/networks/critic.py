@@ -21,18 +21,26 @@ class Critic(nn.Module):
         activation: a key of `networks.mlp.ACTIVATIONS`.
         layer_norm: normalise before each activation, which bounds the values of unseen actions
             (Ball et al., 2023, arXiv 2302.02948).
+        dueling: Q(s, a) = V(s) + A(s, a), each by layers of its own (after Wang et al., 2016, arXiv 1511.06581, without
+            their constraint on A). The values of states then do not share layers with the action-gradient, beside
+            whose scale they are large.
     """
 
     hidden_dims: Sequence[int]
     activation: str = "relu"
     layer_norm: bool = True
+    dueling: bool = False
 
     @nn.compact
     def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
         """Map observations (..., O) and actions (..., A) to values (...)."""
         inputs = jnp.concatenate([observations, actions], axis=-1)
         hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="mlp")(inputs)
-        return jnp.squeeze(nn.Dense(1, name="value")(hidden), axis=-1)
+        values = nn.Dense(1, name="value")(hidden)
+        if self.dueling:
+            hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="state_mlp")(observations)
+            values += nn.Dense(1, name="state_value")(hidden)
+        return jnp.squeeze(values, axis=-1)
 
 
 def init_ensemble(critic: Critic, key: jax.Array, size: int, observations: jax.Array, actions: jax.Array) -> Params:
