@@ -31,8 +31,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
     config.network.value = narrow
-    # The values of states spread sixty times as far as kappa. In layers shared with them half of the score was fitted, in
-    # layers of its own three quarters.
+    # The values of states spread sixty times as far as kappa. In layers shared with them half of the score was fitted;
+    # apart from them, three quarters.
     config.network.critic_dueling = narrow
     if narrow:
         # A policy ten times as narrow is that much nearer to failing after a step of the same size.
