@@ -35,6 +35,7 @@ from configs import suites
 from launch import program
 from launch.cells import DONE, FAILED, ROOT, Cell, blocked, make_cells, recorded_runs, run, start, status_of
 from launch.session import progress_bar
+from smac_jax.cores import ONE_THREAD, usable_cores
 from smac_jax.errors import InputError
 from smac_jax.io.workdir import SUMMARY_FILE, read_json, write_json
 
@@ -49,7 +50,6 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs with their state a
 SUITE_FILE, RESULTS_FILE, LOCK_FILE = "suite.json", "results.csv", "benchmark.lock"
 _MEASURES = ("offline_score", "drop", "drop_noise", "final_score", "regret", "train_regret")
 _COLUMNS = ("task", "dataset", "offline_algorithm", "online_algorithm", "seed", *_MEASURES, "status", "wall_time")
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 # Settings of the user that must reach the machines of a cluster.
 _FORWARDED = ("MINARI_", "JAX_", "XLA_", "MUJOCO_")
 
@@ -86,11 +86,6 @@ def describe(cell: Cell, status: str) -> str:
     values = {name: [row[name] for row in rows if row[name] is not None] for name in _MEASURES}
     shown = (f"{name.replace('_', ' ')} {np.mean(found):.3f}" for name, found in values.items() if found)
     return f"{cell.name:<44} {'  '.join(shown) or status}"
-
-
-def usable_cores() -> list[int]:
-    """Cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
 
 
 def default_jobs() -> int:
@@ -239,7 +234,7 @@ def main() -> None:
         return
     if _BACKEND.value == "ray" or _JOBS.value != 1:
         # Several runs share the cores.
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+        os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *ONE_THREAD]).strip()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock(workdir):
         write_json(workdir / SUITE_FILE, {"suite": _SUITE.value.to_dict(), "runs": runs})

@@ -27,7 +27,7 @@ from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
 from smac_jax.report.collect import OFFLINE_METRICS
-from smac_jax.sharding import seed_mesh, shard_seeds
+from smac_jax.sharding import seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.online import online_step
 from smac_jax.types import Info
 
@@ -211,6 +211,7 @@ def train_from_scratch(config: ConfigDict, workdir: Path) -> None:
     else:
         pretrained = pretrained_run(Path(_CHECKPOINT.value))
         dataset, seeds = pretrained["dataset"], pretrained["seeds"]
+    spread_seeds(len(seeds))
     source = session.load_source(dataset, config, _DOWNLOAD.value)
     finetune(config, session.run_record(source, seeds), None, source, workdir)
 
@@ -223,6 +224,7 @@ def main() -> None:
         return
     checkpoint = Path(program.required(_CHECKPOINT))
     pretrained = pretrained_run(checkpoint)
+    spread_seeds(len(pretrained["seeds"]))
     if not (checkpoint / SUMMARY_FILE).exists():
         logging.warning("%s has not finished; its newest checkpoint is fine-tuned", checkpoint)
     source = session.load_source(pretrained["dataset"], config, _DOWNLOAD.value)

@@ -19,7 +19,7 @@ from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
 from smac_jax.io.workdir import SUMMARY_FILE, claim
 from smac_jax.keys import stream_keys
-from smac_jax.sharding import replicate, seed_mesh, shard_seeds
+from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.offline import make_offline_updates
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, configs/ALGO.py:TASK.")
@@ -85,6 +85,7 @@ def main() -> None:
         raise InputError("--config is missing; give configs/ALGO.py:TASK, such as configs/smac.py:locomotion")
     dataset, workdir = program.required(_DATASET), Path(program.required(_WORKDIR))
     seeds = program.parse_seeds(_SEEDS.value)
+    spread_seeds(len(seeds))
     source = session.load_source(dataset, _CONFIG.value, _DOWNLOAD.value)
     pretrain(_CONFIG.value, source, workdir, seeds)
 

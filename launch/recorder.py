@@ -19,6 +19,11 @@ def _copy(agent: AgentState) -> AgentState:
     return jax.tree.map(jnp.copy, agent)
 
 
+def _apart(agent: AgentState) -> AgentState:
+    """A copy on one device, for whose small calls several would wait longer than they compute."""
+    return jax.device_put(_copy(agent), jax.local_devices()[0])
+
+
 class Recorder:
     """Evaluates and saves an agent as it is at certain steps, while its training goes on.
 
@@ -59,7 +64,7 @@ class Recorder:
         """
         with self._watch.measure("wait"):
             self._finish()
-        agent, wall_time = _copy(agent), self._watch.wall
+        agent, wall_time = _apart(agent), self._watch.wall
         counters = {"seconds": self._watch.record(), **(counters or {})}
 
         def job() -> None:

@@ -21,6 +21,7 @@ from absl import flags
 
 from launch import program
 from launch.session import progress_bar
+from smac_jax.cores import usable_cores
 from smac_jax.errors import InputError
 from smac_jax.io.workdir import read_json, write_json
 from smac_jax.speed.data import TRANSITIONS
@@ -30,7 +31,7 @@ from smac_jax.speed.page import write_page
 from smac_jax.speed.penalty_forms import FORMS
 from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, summarize_sgemm
 from smac_jax.speed.timing import actions, measure
-from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, usable_cores
+from smac_jax.speed.workers import ROW_FIELDS, Group, Worker
 
 REFERENCE: dict[str, Any] = {
     "method": "smac",
@@ -58,10 +59,9 @@ AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "widths": ("hidden_dims", ((128, 128), (256, 256), (512, 512, 512))),
     "batch": ("batch_size", (128, 256, 1024)),
     "critics": ("critics", (2, 10)),
-    "seeds": ("seeds", (1, 2, 4, 8)),
 }
 """What is varied for SMAC and SAC, one field at a time."""
-GROUPS = ("reference", "penalty", *AXES, "threads", "loop")
+GROUPS = ("reference", "penalty", *AXES, "seeds", "threads", "loop")
 SPEED_FILE = "speed.json"
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
@@ -97,6 +97,12 @@ def our_groups(names: Iterable[str]) -> list[Group]:
             *VARIANTS,
         ],
         "penalty": [{"method": "sac"}, *({"method": f"{PENALTY}{form}"} for form in FORMS)],
+        "seeds": [
+            {"method": method, "seeds": seeds, "threads": threads}
+            for threads in counts
+            for seeds in (1, 2, 3, 8)
+            for method in ("smac", "sac")
+        ],
         "threads": [
             {"method": method, "hidden_dims": widths, "threads": threads}
             for widths in ((256, 256), (512, 512, 512))

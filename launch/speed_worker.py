@@ -22,6 +22,7 @@ from launch.session import check_config, make_agents, make_terms
 from smac_jax.agent import Standardizer
 from smac_jax.keys import stream_keys
 from smac_jax.networks import Critic, init_ensemble
+from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
 from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
 from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
 from smac_jax.speed.machine import PRODUCTS, make_matrix_product
@@ -33,8 +34,8 @@ from smac_jax.types import Batch, Params
 
 ONLINE = ("sac", "td3")
 _TASK = "locomotion"
-# So many operations in one call that its start does not count, and so few that a turn holds several.
-_FLOPS_PER_CALL = 4e9
+# So many operations of each seed in one call that its start does not count, and so few that a turn holds several.
+_FLOPS_PER_CALL = 16e9
 _MAX_UPDATES_PER_CALL = 1000
 _GRADIENTS_PER_CALL = 50
 
@@ -68,19 +69,21 @@ def prepare_updates(row: Mapping[str, Any]) -> Ready:
     """Make agents and data, compile and warm up; what to say of it, and the function that makes some updates."""
     config, seeds = make_config(row), list(range(row["seeds"]))
     terms = make_terms(config)
-    data = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions().items()})
+    mesh = seed_mesh(len(seeds))
+    data = replicate(Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions().items()}), mesh)
     standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
     dims = OBSERVATION_DIM, ACTION_DIM
     sizes = sizes_of(config)
-    state, keys = make_agents(config, seeds, dims, standardizer), stream_keys(seeds, "update")
+    agents, keys = make_agents(config, seeds, dims, standardizer), stream_keys(seeds, "update")
+    state, keys = shard_seeds((agents, keys), mesh)
     jax.block_until_ready((state, keys, data))
 
     flops = update_flops(terms, sizes)
-    pairs = round(_FLOPS_PER_CALL / (2 * len(seeds) * flops))
+    pairs = round(_FLOPS_PER_CALL / (2 * flops))
     # Even, so that TD3's delayed updates are half of them in every call.
     count = 2 * min(max(pairs, 1), _MAX_UPDATES_PER_CALL // 2)
     start = time.perf_counter()
-    updates = make_offline_updates(terms, config.batch_size, count).lower(state, keys, data).compile()
+    updates = make_offline_updates(terms, config.batch_size, count, mesh).lower(state, keys, data).compile()
     compile_seconds = time.perf_counter() - start
 
     def run() -> float:
@@ -129,6 +132,7 @@ def main() -> None:
     row = json.loads(sys.argv[1])
     # A compilation that is read from a cache is none.
     jax.config.update("jax_enable_compilation_cache", False)
+    spread_seeds(row["seeds"])
     with open_channel() as channel:
         if row["method"] in PRODUCTS:
             serve(channel, *make_matrix_product(row["method"]))

@@ -4,6 +4,7 @@ Seeds share nothing but the step counter and the dataset. Every device therefore
 alone, without communication.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,9 +13,35 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from smac_jax.cores import ONE_THREAD, usable_cores
+
 SEED_AXIS = "seed"
 
 Tree = TypeVar("Tree")
+
+
+def devices_for(seeds: int, cores: int) -> int:
+    """How many devices a CPU is divided into: the fewest that keep all cores busy and divide the number of seeds.
+
+    They may be more than the cores, among which the system then divides them: three seeds on two cores take the time
+    of one and a half, where a core of its own for one seed would make them wait for the other two.
+    """
+    return min(count for count in range(1, seeds + 1) if seeds % count == 0 and count >= min(cores, seeds))
+
+
+def spread_seeds(seeds: int) -> None:
+    """Divide a CPU of several cores into devices of one thread, for `seed_mesh` to spread several seeds over.
+
+    Side by side they use the cores better than one after the other with all threads in each product of matrices. To be
+    called before JAX computes anything. Nothing is divided where XLA is told of devices or held to one thread already.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    devices_told = jax.config.jax_num_cpu_devices > 0  # type: ignore[attr-defined]
+    told = devices_told or "device_count" in flags or ONE_THREAD[0] in flags
+    devices = devices_for(seeds, len(usable_cores()))
+    if devices > 1 and not told:
+        jax.config.update("jax_num_cpu_devices", devices)
+        os.environ["XLA_FLAGS"] = " ".join([flags, *ONE_THREAD]).strip()
 
 
 def seed_mesh(seeds: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:

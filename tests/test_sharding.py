@@ -1,4 +1,4 @@
-"""Several devices: each case runs in a process of its own that sees eight CPU devices."""
+"""Several devices: each case runs in a process of its own, most of them in one that sees eight CPU devices."""
 
 import os
 import re
@@ -10,15 +10,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.sharding import SingleDeviceSharding
 from test_step import ACTIONS, OBSERVATIONS, identical, make_batch
 from test_training import agents, filled_replay
 
+from launch.recorder import _apart
+from smac_jax import sharding
 from smac_jax.agent import act_seeds
 from smac_jax.agent import terms as catalogue
+from smac_jax.cores import ONE_THREAD
 from smac_jax.data.replay import filled_rows, with_capacity
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.keys import fold_seeds, stream_keys
-from smac_jax.sharding import SEED_AXIS, replicate, seed_mesh, shard_seeds
+from smac_jax.sharding import SEED_AXIS, devices_for, replicate, seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.training.online import insert_transitions, make_online_updates, make_returns_writer
 
@@ -27,6 +32,10 @@ COMMUNICATION = re.compile(r"\b(?:all-(?:gather|reduce|to-all)|reduce-scatter|co
 
 
 def on_eight_devices(case: Callable, *arguments: object) -> None:
+    in_process(case, *arguments, flags="--xla_force_host_platform_device_count=8")
+
+
+def in_process(case: Callable, *arguments: object, flags: str = "") -> None:
     process = subprocess.run(
         [sys.executable, "-c", f"import sys, test_sharding; test_sharding.{case.__name__}(*sys.argv[1:])"]
         + [str(argument) for argument in arguments],
@@ -34,7 +43,7 @@ def on_eight_devices(case: Callable, *arguments: object) -> None:
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
         },
         capture_output=True,
         text=True,
@@ -156,6 +165,55 @@ def division_case():
 
 def test_devices_divide_the_seeds():
     on_eight_devices(division_case)
+
+
+def recorder_case():
+    before = agents(SEEDS)
+    apart = _apart(shard_seeds(before, seed_mesh(len(SEEDS))))
+    assert {leaf.sharding for leaf in jax.tree.leaves(apart)} == {SingleDeviceSharding(jax.devices()[0])}
+    assert identical(apart, before)
+
+
+def test_what_is_recorded_is_on_one_device():
+    on_eight_devices(recorder_case)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cores", "devices"), [(1, 8, 1), (8, 1, 1), (8, 2, 2), (3, 2, 3), (5, 2, 5), (6, 4, 6), (2, 8, 2)]
+)
+def test_a_cpu_is_divided_into_devices_that_divide_the_seeds(seeds, cores, devices):
+    assert devices_for(seeds, cores) == devices
+
+
+def spread_case():
+    sharding.usable_cores = lambda: [0, 1]
+    spread_seeds(3)
+    assert len(jax.local_devices()) == 3
+    assert set(ONE_THREAD) <= set(os.environ["XLA_FLAGS"].split())
+    keys, data = stream_keys(range(3), "update"), make_batch(9, rows=50)
+    expected, _ = make_offline_updates(catalogue.smac(), 8, 3)(agents(range(3)), keys, data)
+    mesh = seed_mesh(3)
+    state, keys, data = shard_seeds(agents(range(3)), mesh), shard_seeds(keys, mesh), replicate(data, mesh)
+    state, _ = make_offline_updates(catalogue.smac(), 8, 3, mesh)(state, keys, data)
+    assert_close(state, expected)
+
+
+def test_seeds_that_the_cores_do_not_divide_are_spread_over_them():
+    in_process(spread_case)
+
+
+def undivided_case(seeds):
+    sharding.usable_cores = lambda: [0, 1]
+    before = os.environ["XLA_FLAGS"], len(jax.local_devices()) if "count" in os.environ["XLA_FLAGS"] else 1
+    spread_seeds(int(seeds))
+    assert (os.environ["XLA_FLAGS"], len(jax.local_devices())) == before
+
+
+@pytest.mark.parametrize(
+    ("seeds", "flags"), [(1, ""), (2, " ".join(ONE_THREAD)), (2, "--xla_force_host_platform_device_count=4")]
+)
+def test_a_single_seed_and_what_the_user_has_set_divide_nothing(seeds, flags):
+    in_process(undivided_case, seeds, flags=flags)
 
 
 def test_idle_devices_are_named(caplog):

@@ -15,7 +15,7 @@ from launch.speed import GROUPS, METHODS, our_groups, our_worker, with_ours
 from smac_jax.errors import InputError
 from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT
-from smac_jax.speed.page import render, write_page
+from smac_jax.speed.page import group_table, render, write_page
 from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, summarize_sgemm
 from smac_jax.speed.timing import Measured, actions, measure
 from smac_jax.speed.workers import ROW_FIELDS, Group, Worker, start, thread_variables, wait_until_ready
@@ -152,7 +152,7 @@ def test_groups_hold_what_is_compared():
         (method, optimizer) for method in METHODS for optimizer in ("adam", "muon")
     }
     assert [row["overrides"] for row in reference if row["overrides"]]
-    assert {row["seeds"] for row in groups["seeds"]} == {1, 2, 4, 8}
+    assert {row["seeds"] for row in groups["seeds"]} == {1, 2, 3, 8}
     for rows in groups.values():
         assert all(set(ROW_FIELDS) <= set(row) for row in rows)
         assert {row["threads"] for row in rows} == {row["threads"] for row in rows if row["method"] == SGEMM}
@@ -226,6 +226,15 @@ def test_the_environment_is_measured_alone(tmp_path):
 
 NO_PEAK = {"threads": 1, "sgemm_gflops": None}
 SETTINGS = {"only": ["reference", "widths"], "peers": True, "rounds": 3, "seconds": 0.5, "transitions": 100_000}
+
+
+def test_seeds_at_once_are_compared_with_as_many_runs_of_one():
+    rates = {1: [100.0, 90.0], 8: [200.0, 150.0]}
+    measured = [fabricate(rates[seeds], seeds=seeds, threads=threads) for seeds in (1, 8) for threads in (1, 2)]
+    for row in make_rows("seeds", measured):
+        ratio = row.get("single_runs_ratio")
+        assert ratio == (None if row["seeds"] == 1 else pytest.approx(0.55))
+    assert "| 8 | 2 | 175 | 0.55 (0.50 to 0.60) |" in group_table(make_rows("seeds", measured))
 
 
 def fabricated_result():

@@ -14,8 +14,8 @@ Update = Callable[..., tuple[AgentState, Info]]
 def map_seeds(update: Update, state: AgentState, *arguments: Any) -> tuple[AgentState, Info]:
     """Apply `update(state, *arguments)` to every seed.
 
-    An accelerator takes the seeds together, under `jax.vmap`. A CPU takes them one after the other: what one seed needs
-    fits into its caches, where that of eight does not, and its loops over an axis of size 1 are slow.
+    An accelerator takes the seeds together, under `jax.vmap`. A CPU takes those of a device in turn: what one seed
+    needs fits into its caches, where that of eight does not, and its loops over an axis of size 1 are slow.
 
     Args:
         update: of one agent without seed axis; returns the next state and info.

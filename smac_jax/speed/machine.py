@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from smac_jax.speed.workers import usable_cores
+from smac_jax.cores import usable_cores
 
 SGEMM = "sgemm"
 """Method of the row that measures the machine."""

@@ -102,6 +102,7 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "updates/s": lambda row: _number(row["updates_per_second"]),
     "relative to SAC": lambda row: _with_spread(row, "ratio_to_sac"),
     "ours, relative to it": lambda row: _with_spread(row, "ours_to_peer"),
+    "time / single runs": lambda row: _with_spread(row, "single_runs_ratio"),
     "time / slower part": lambda row: _with_spread(row, "loop_ratio"),
     "GFLOP": _gflop,
     "share of peak": _share,

@@ -32,6 +32,13 @@ def _ratio(name: str, one: Measured, other: Measured | None) -> Row:
     return {name: statistics.median(ratios), f"{name}_spread": [min(ratios), max(ratios)]}
 
 
+def _single_runs_ratio(measured: Sequence[Measured], one: Measured) -> Row:
+    """Time of several seeds at once relative to that of as many runs of one, each with all threads."""
+    row = one.worker.row
+    single = _find(measured, row, seeds=1) if row["seeds"] > 1 else None
+    return _ratio("single_runs_ratio", single, one) if single else {}
+
+
 def _loop_ratio(measured: Sequence[Measured], one: Measured) -> Row:
     """Seconds of a step of the online loop relative to the slower of the environment and the update, round by round."""
     row = one.worker.row
@@ -82,7 +89,8 @@ def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
     `peak_share` is of the matrix product with the same threads in the same group; Muon's own products count as work.
     `ratio_to_sac` compares with our SAC under Adam with the same sizes and threads, and `ours_to_peer`, in a row of
     another library, our method with it. `loop_ratio` is what a step of the online loop takes, divided by the slower of
-    its two parts alone. Spreads are the smallest and the largest of the rounds.
+    its two parts alone, and `single_runs_ratio` what several seeds take, divided by what as many runs of one take.
+    Spreads are the smallest and the largest of the rounds.
     """
     peaks = {threads: statistics.median(rates) for threads, rates in sgemm_rates(measured).items()}
     rows = []
@@ -100,7 +108,7 @@ def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
         }
         if row["peer"] is None:
             sac = _find(measured, row, method="sac", optimizer="adam", overrides={})
-            values |= _ratio("ratio_to_sac", one, sac) | _loop_ratio(measured, one)
+            values |= _ratio("ratio_to_sac", one, sac) | _single_runs_ratio(measured, one) | _loop_ratio(measured, one)
         else:
             ours = _find(measured, row, peer=None)
             values |= {"ours_to_peer": None} if ours is None else _ratio("ours_to_peer", ours, one)

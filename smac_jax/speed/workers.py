@@ -21,8 +21,8 @@ Other libraries' workers come from `launch.peers.groups.peer_groups(workdir)`, a
 `launch.speed` adds the matrix product, and for each row our own updates offline with the same sizes and overrides,
 unless the group has a row with `peer` None that is the same otherwise. Those two rows are compared.
 
-This module and `smac_jax.speed.data` need the standard library and numpy alone: other libraries' workers may run in an
-environment without JAX.
+This module, `smac_jax.cores` and `smac_jax.speed.data` need the standard library and numpy alone: other libraries'
+workers may run in an environment without JAX.
 """
 
 import contextlib
@@ -37,10 +37,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from smac_jax.cores import ONE_THREAD, usable_cores
+
 ROW_FIELDS = ("method", "optimizer", "hidden_dims", "batch_size", "critics", "seeds", "threads", "peer", "overrides")
 """What a worker's row must say before it is measured: these make it what it is."""
 
-_ONE_THREAD = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 _LAST_WORDS = 30.0
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -101,15 +102,10 @@ def label(row: Mapping[str, Any]) -> str:
     return "-".join(str(part) for part in parts if part)
 
 
-def usable_cores() -> list[int]:
-    """Cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
-
-
 def thread_variables(threads: int) -> dict[str, str]:
     """Environment variables that hold a process to a number of threads."""
-    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in _ONE_THREAD]
-    flags += _ONE_THREAD if threads == 1 else ()
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in ONE_THREAD]
+    flags += ONE_THREAD if threads == 1 else ()
     return {**dict.fromkeys(_THREAD_COUNTS, str(threads)), "XLA_FLAGS": " ".join(flags)}
 
 
