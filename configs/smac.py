@@ -20,7 +20,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     maze = config.task == "pointmaze"
 
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
-    # imitation; the temperature only has to be small enough for nothing to jump when imitation ends.
+    # imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
     # About a hundredth of the spread of the data's returns, in the learner's reward: 150 in HalfCheetah, 180 in pen and
     # AntMaze. docs/recipe.md has what smaller and larger ones do.
@@ -86,9 +86,10 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Share of the batch whose actions it is fitted to.
     terms.denoising.batch_fraction = 1.0 if narrow or maze else 0.5
 
-    # Maximum-entropy policy loss.
+    # Maximum-entropy policy loss. Narrow data is imitated instead, until the switch: the critic's maximiser is less
+    # precise than the imitation, around which the critic has learned its action-gradient.
     terms.sac_actor = ConfigDict()
-    terms.sac_actor.weight = 1.0
+    terms.sac_actor.weight = 0.0 if narrow else 1.0
     # `min`, `mean` or `first` of the critics.
     terms.sac_actor.reduction = "min"
 
@@ -96,18 +97,17 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.score_distillation = ConfigDict()
     terms.score_distillation.weight = 0.0
 
-    # Imitation of the data by the actor, weighted by exp(inverse_temperature * advantage); 0 is off. It ends at the
-    # switch. In units of value per nat as kappa, whose inverse is the temperature: the policy of the identity above is
-    # proportional to p exp(advantage / kappa).
+    # Imitation of the data by the actor; 0 is off. It ends at the switch.
+    terms.behavior_cloning = ConfigDict()
+    terms.behavior_cloning.weight = 1.0 if narrow else 0.0
+    terms.behavior_cloning.loss_type = "log_prob"
+
+    # The same, weighted by exp(inverse_temperature * advantage); 0 is off. The advantages hold kappa log p too, which
+    # makes the weights noisy where the score is fitted well.
     terms.advantage_weighted = ConfigDict()
-    terms.advantage_weighted.weight = 3.0 if narrow else 0.0
+    terms.advantage_weighted.weight = 0.0
     terms.advantage_weighted.inverse_temperature = 1.0 / config.kappa
     terms.advantage_weighted.max_weight = 100.0
-
-    # The same unweighted; 0 is off.
-    terms.behavior_cloning = ConfigDict()
-    terms.behavior_cloning.weight = 0.0
-    terms.behavior_cloning.loss_type = "log_prob"
 
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the
     # data's own, and chasing it would wash the policy out.

@@ -16,7 +16,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.algorithm = "smac_paper"
     config.temperature = 1.0
     config.reward.scale = TASKS[config.task].reward_scale
-    config.network.value = False
+    config.network.value = config.network.critic_dueling = False
     config.online.actor_learning_rate = 0.0
     terms = config.terms
     terms.tau = 0.005
@@ -26,6 +26,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.score_penalty.kappa = "temperature"
     terms.score_penalty.policy_fraction = 0.0
     terms.score_penalty.batch_fraction = terms.denoising.batch_fraction = 1.0
-    terms.advantage_weighted.weight = 0.0
+    terms.sac_actor.weight = 1.0
+    terms.behavior_cloning.weight = 0.0
     terms.temperature.weight = 1.0
     return config
