@@ -143,13 +143,20 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     config = smac.get_config("kitchen")
     terms = make_terms(config)
     assert terms.td.bootstrap == "value"
-    assert terms.advantage_weighted.inverse_temperature == pytest.approx(1 / config.kappa)
+    assert config.network.critic_dueling
+    assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online) == catalogue.sac(tau=config.terms.tau)
     assert online.optimizer.actor == pytest.approx(0.1 * config.optimizer.actor)
     # Wide data are neither.
     wide = make_terms(smac.get_config("locomotion"))
-    assert (wide.advantage_weighted, wide.value, wide.td) == (None, None, catalogue.TDTerm())
+    assert (wide.behavior_cloning, wide.value, wide.td) == (None, None, catalogue.TDTerm())
+
+
+def test_paper_form_is_the_same_on_narrow_data():
+    narrow, wide = (smac_paper.get_config(task) for task in ("kitchen", "locomotion"))
+    assert make_terms(narrow) == make_terms(wide)
+    assert not narrow.network.critic_dueling
 
 
 def test_fine_tuning_puts_the_online_methods_terms_in_place():

@@ -246,6 +246,15 @@ def test_gradients_of_values_and_penalty_add_up_to_the_critics():
     assert float(plain["critic_gradient_norm"]) == pytest.approx(value, rel=1e-4)
 
 
+def test_an_actor_that_imitates_is_logged_as_one_that_follows_the_critic():
+    _, followed = run(catalogue.smac(), 1)
+    imitating = {"sac_actor": None, "temperature": None, "behavior_cloning": catalogue.BehaviorCloningTerm()}
+    _, imitated = run(catalogue.smac(**imitating), 1)
+    for name in ("entropy", "q_policy"):
+        # When they are measured the critic has moved alike in both, the actor in neither.
+        assert float(imitated[name]) == pytest.approx(float(followed[name]), rel=1e-5)
+
+
 def test_cql_without_weight_is_temporal_difference_learning():
     plain = dataclasses.replace(CQL, conservative=None)
     off = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=0.0, lagrange=True))

@@ -10,6 +10,7 @@ from flax.training.train_state import TrainState
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, apply_gradients, positive_scalar, require
 from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
+from smac_jax.losses.actor import Reduction
 from smac_jax.types import Batch, Info, Params
 
 
@@ -63,20 +64,22 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     sample_key, distillation_key = jax.random.split(key)
     actor_apply, critic = state.actor.apply_fn, state.critic
 
+    def sac_actor(params: Params, reduction: Reduction) -> tuple[jax.Array, Info]:
+        return losses.sac_actor(
+            actor_apply,
+            params,
+            critic.apply_fn,
+            critic.params,
+            batch.observations,
+            positive_scalar(state.temperature),
+            sample_key,
+            reduction=reduction,
+        )
+
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
         parts: list[tuple[float, tuple[jax.Array, Info]]] = []
         if term := terms.sac_actor:
-            result = losses.sac_actor(
-                actor_apply,
-                params,
-                critic.apply_fn,
-                critic.params,
-                batch.observations,
-                positive_scalar(state.temperature),
-                sample_key,
-                reduction=term.reduction,
-            )
-            parts.append((term.weight, result))
+            parts.append((term.weight, sac_actor(params, term.reduction)))
         if td3 := terms.td3_actor:
             result = losses.td3_actor(
                 actor_apply,
@@ -124,6 +127,10 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
         return loss, info | {"actor_loss": loss}
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.actor.params)
+    if terms.score_penalty and not terms.sac_actor:
+        # What the penalty is judged by, for the log alone.
+        _, policy = sac_actor(state.actor.params, "min")
+        info |= {name: policy[name] for name in ("entropy", "q_policy")}
     return apply_gradients(state.actor, gradients, state.step), info
 
 
