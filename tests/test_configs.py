@@ -147,7 +147,7 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online) == catalogue.sac(tau=config.terms.tau)
-    assert online.optimizer.actor == pytest.approx(0.1 * config.optimizer.actor)
+    assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
     # Wide data are neither.
     wide = make_terms(smac.get_config("locomotion"))
     assert (wide.behavior_cloning, wide.value, wide.td) == (None, None, catalogue.TDTerm())
