@@ -35,8 +35,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # apart from them, three quarters.
     config.network.critic_dueling = narrow
     if narrow:
-        # A policy ten times as narrow is that much nearer to failing after a step of the same size. A third of that again
-        # ends higher and drops less on pen, to SAC and TD3.
+        # A policy ten times as narrow is that much nearer to failing after a step of the same size. On pen a third of
+        # that again drops less and ends higher.
         config.online.actor_learning_rate = config.optimizer.actor / 30
 
     config.terms = terms = ConfigDict()
