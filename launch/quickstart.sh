@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workdir=${1:-runs/quickstart}
-. launch/setup.sh
+. launch/setup.sh ""  # Without an argument it would see WORKDIR.
 python=.venv/bin/python
 dataset=pointmaze/umaze-v0
 mkdir -p "$workdir"
