@@ -106,8 +106,11 @@ def get_config(name: str) -> ConfigDict:
     # Updates per environment step after the warm-up.
     config.online.updates_per_step = 1
     # Learning rate of the actor once it is fine-tuned; 0 keeps that of the pre-training. finetune begins with it as
-    # its optimizer.actor.
+    # its optimizer.actor, and changes optimizer.temperature by the same factor: where the actor cannot follow it, an
+    # automatic temperature grows without end.
     config.online.actor_learning_rate = 0.0
+    # Updates in which these two rates grow from 0, with the square of their number; 0 has them at once.
+    config.online.policy_ramp = 0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0
 

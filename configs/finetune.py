@@ -115,6 +115,7 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
     offline = catalogue.terms_from_mapping(config.terms.to_dict())
     config.eval.every = 0
     if config.online.actor_learning_rate:
+        config.optimizer.temperature *= config.online.actor_learning_rate / config.optimizer.actor
         config.optimizer.actor = config.online.actor_learning_rate
     _begin(config, algorithm)
     ALGORITHMS[algorithm](config)

@@ -38,6 +38,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # A policy ten times as narrow is that much nearer to failing after a step of the same size. On pen a third of
         # that again drops less and ends higher.
         config.online.actor_learning_rate = config.optimizer.actor / 30
+        # The critic first: what it says of narrow data's neighbourhood before it has seen the policy there is worth
+        # less than the imitation, of which a hundred updates at that rate can undo everything (kitchen, door).
+        config.online.policy_ramp = 200_000
 
     config.terms = terms = ConfigDict()
     # Discount gamma.

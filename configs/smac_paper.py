@@ -18,6 +18,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.reward.scale = TASKS[config.task].reward_scale
     config.network.value = config.network.critic_dueling = False
     config.online.actor_learning_rate = 0.0
+    config.online.policy_ramp = 0
     terms = config.terms
     terms.tau = 0.005
     terms.td.bootstrap = "critic"

@@ -80,6 +80,7 @@ def check_config(config: ConfigDict) -> None:
     for name, value in {
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
+        "online.policy_ramp": config.online.policy_ramp,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
     }.items():
@@ -111,8 +112,14 @@ def make_terms(config: ConfigDict) -> Terms:
     return terms
 
 
-def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int], stats: Standardizer) -> AgentState:
-    """Create the agents of all seeds for observation and action dimensions `dims`."""
+def make_agents(
+    config: ConfigDict,
+    seeds: Sequence[int],
+    dims: tuple[int, int],
+    stats: Standardizer,
+    policy_ramp: tuple[int, int] = (0, 0),
+) -> AgentState:
+    """Create the agents of all seeds for observation and action dimensions `dims`; `policy_ramp` as in `AgentSpec`."""
     spec = AgentSpec(
         observation_dim=dims[0],
         action_dim=dims[1],
@@ -130,6 +137,7 @@ def make_agents(config: ConfigDict, seeds: Sequence[int], dims: tuple[int, int],
         critic_learning_rate=config.optimizer.critic,
         denoiser_learning_rate=config.optimizer.denoiser,
         temperature_learning_rate=config.optimizer.temperature,
+        policy_ramp=policy_ramp,
         temperature=config.temperature,
         kappa=config.kappa,
     )
@@ -242,7 +250,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     # Runs begun before these fields were there.
     stored["network"] = {"critic_dueling": False, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
-    stored["online"] = {"actor_learning_rate": 0.0, **stored["online"]}
+    stored["online"] = {"actor_learning_rate": 0.0, "policy_ramp": 0, **stored["online"]}
     return ConfigDict(stored)
 
 

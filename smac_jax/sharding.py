@@ -4,6 +4,7 @@ Seeds share nothing but the step counter and the dataset. Every device therefore
 alone, without communication.
 """
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -105,6 +106,7 @@ def on_each_device(function: Callable[..., Any], mesh: Mesh | None) -> Callable[
     if mesh is None:
         return function
 
+    @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         *by_seed, shared = arguments
         layouts = [_by_seed(argument) for argument in by_seed]

@@ -137,6 +137,8 @@ def test_fine_tuning_may_move_the_actor_more_slowly(rate, expected):
     offline.online.actor_learning_rate = rate
     assert finetune.from_checkpoint(offline, "sac").optimizer.actor == expected
     assert finetune.from_checkpoint(offline, "sac").optimizer.critic == offline.optimizer.critic
+    temperature = finetune.from_checkpoint(offline, "sac").optimizer.temperature
+    assert temperature == pytest.approx(expected), "which keeps the actor's pace"
 
 
 def test_narrow_data_is_imitated_offline_and_not_online():
@@ -148,6 +150,7 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online) == catalogue.sac(tau=config.terms.tau)
     assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
+    assert online.online.policy_ramp == 200_000
     # Wide data are neither.
     wide = make_terms(smac.get_config("locomotion"))
     assert (wide.behavior_cloning, wide.value, wide.td) == (None, None, catalogue.TDTerm())
@@ -208,6 +211,7 @@ def test_unknown_names_are_refused():
         ("batch_size", 0),
         ("eval.every", -1),
         ("online.actor_learning_rate", -1e-4),
+        ("online.policy_ramp", -1),
         ("terms.discount", 2.0),
         ("reward.scale", float("nan")),
         ("kappa", 0.0),

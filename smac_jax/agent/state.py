@@ -11,7 +11,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax.errors import InputError
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
-from smac_jax.optim import make_optimizer
+from smac_jax.optim import make_optimizer, ramp
 from smac_jax.types import Params
 
 
@@ -80,6 +80,8 @@ class AgentSpec(NamedTuple):
         critic_learning_rate: of the critic.
         denoiser_learning_rate: of the denoiser.
         temperature_learning_rate: of the temperature, a learned kappa and CQL's multiplier, always by Adam.
+        policy_ramp: step at which actor and temperature begin to move, and the updates in which their rates grow from
+            0 to the above; (0, 0) has them at once.
         temperature: initial alpha.
         kappa: initial kappa.
     """
@@ -100,6 +102,7 @@ class AgentSpec(NamedTuple):
     critic_learning_rate: float = 3e-4
     denoiser_learning_rate: float = 3e-4
     temperature_learning_rate: float = 3e-4
+    policy_ramp: tuple[int, int] = (0, 0)
     temperature: float = 1.0
     kappa: float = 1.0
 
@@ -138,11 +141,6 @@ def apply_gradients(network: TrainState, gradients: Params, step: jax.Array) -> 
     return network.replace(step=network.step + 1, params=params, opt_state=opt_state)
 
 
-def _log_scalar(value: float, learning_rate: float) -> TrainState:
-    params = {"log": jnp.log(jnp.asarray(value, jnp.float32))}
-    return _train_state(None, params, make_optimizer("adam", learning_rate))
-
-
 def _train_state(apply_fn: object, params: Params, tx: optax.GradientTransformation) -> TrainState:
     state = TrainState.create(apply_fn=apply_fn, params=params, tx=tx)
     # flax starts from a Python int, whose weak type would make XLA compile the first update twice.
@@ -168,15 +166,24 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     def optimizer(learning_rate: float) -> optax.GradientTransformationExtraArgs:
         return make_optimizer(spec.optimizer, learning_rate, spec.muon_every)
 
+    def ramped(tx: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
+        return ramp(tx, *spec.policy_ramp) if spec.policy_ramp[1] > 0 else tx
+
+    def log_scalar(value: float, tx: optax.GradientTransformationExtraArgs) -> TrainState:
+        return _train_state(None, {"log": jnp.log(jnp.asarray(value, jnp.float32))}, tx)
+
+    scalar_optimizer = make_optimizer("adam", spec.temperature_learning_rate)
     actor, critic, denoiser, value = make_networks(spec)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(actor.apply, actor.init(actor_key, observations), optimizer(spec.actor_learning_rate)),
+        actor=_train_state(
+            actor.apply, actor.init(actor_key, observations), ramped(optimizer(spec.actor_learning_rate))
+        ),
         critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
-        temperature=_log_scalar(spec.temperature, spec.temperature_learning_rate),
+        temperature=log_scalar(spec.temperature, ramped(scalar_optimizer)),
         denoiser=_train_state(
             denoiser.apply,
             denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
@@ -187,8 +194,8 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         value=_train_state(value.apply, value.init(value_key, observations), optimizer(spec.critic_learning_rate))
         if spec.value
         else None,
-        multiplier=_log_scalar(1.0, spec.temperature_learning_rate),
-        kappa=_log_scalar(spec.kappa, spec.temperature_learning_rate),
+        multiplier=log_scalar(1.0, scalar_optimizer),
+        kappa=log_scalar(spec.kappa, scalar_optimizer),
         standardizer=standardizer,
     )
 
