@@ -174,6 +174,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
 
     scalar_optimizer = make_optimizer("adam", spec.temperature_learning_rate)
     actor, critic, denoiser, value = make_networks(spec)
+    actor_optimizer = ramped(optimizer(spec.actor_learning_rate))
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
