@@ -178,9 +178,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(
-            actor.apply, actor.init(actor_key, observations), ramped(optimizer(spec.actor_learning_rate))
-        ),
+        actor=_train_state(actor.apply, actor.init(actor_key, observations), actor_optimizer),
         critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
