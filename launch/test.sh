@@ -7,4 +7,10 @@ cd "$(dirname "$0")/.."
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+tests() {
+  # 5 says that there was nothing to run, as arguments may have it.
+  .venv/bin/python -m pytest "$@" || [ $? -eq 5 ]
+}
+# The fixtures of a file are made once, by one process; more than four would take more memory than time.
+tests -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+tests -m alone "$@"

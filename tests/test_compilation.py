@@ -95,6 +95,7 @@ def compilations(output):
     return Counter(re.findall(r"Compiling jit\((\w+)\)", output))
 
 
+@pytest.mark.alone
 def test_each_call_of_a_run_compiles_once(tiny_pointmaze, tmp_path):
     dataset, minari = tiny_pointmaze
     pretrain, finetune = tmp_path / "pretrain", tmp_path / "finetune"
