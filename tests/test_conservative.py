@@ -71,6 +71,29 @@ def test_gap_gradient_of_linear_critics():
     np.testing.assert_allclose(gradient, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("lower_bounds", [None, jnp.array([0.4, -jnp.inf, 2.0])], ids=["cql", "calql"])
+def test_blocks_change_neither_gap_nor_gradient(lower_bounds):
+    def run(block):
+        def loss(critics):
+            return losses.cql_penalty(
+                linear_critic, critics, OBSERVATIONS, ACTIONS, PROPOSALS, lower_bounds=lower_bounds, block=block
+            )
+
+        return jax.value_and_grad(loss, has_aux=True)(CRITICS)
+
+    ((gap, info), gradient), ((blocked_gap, blocked_info), blocked_gradient) = run(None), run(1)
+    np.testing.assert_allclose(blocked_gap, gap, rtol=1e-6)
+    np.testing.assert_allclose(blocked_gradient, gradient, rtol=1e-6)
+    assert blocked_info.keys() == info.keys()
+    for name in info:
+        np.testing.assert_allclose(blocked_info[name], info[name], rtol=1e-6)
+
+
+def test_blocks_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ValueError, match="3 rows are not divisible into blocks of 2"):
+        losses.cql_penalty(linear_critic, CRITICS, OBSERVATIONS, ACTIONS, PROPOSALS, block=2)
+
+
 def test_proposals_are_constants():
     gradients = jax.grad(lambda proposals: penalty(proposals=proposals)[0])(PROPOSALS)
     for gradient in gradients:
@@ -93,8 +116,9 @@ def test_importance_sampling_estimates_the_integral_whatever_the_proposals():
     np.testing.assert_allclose(gap, expected, atol=0.02)
 
 
+@pytest.mark.parametrize("block", [None, 1], ids=["whole", "blocks"])
 @pytest.mark.parametrize("bounded", [False, True], ids=["cql", "calql"])
-def test_gap_gradient_equals_finite_differences(bounded):
+def test_gap_gradient_equals_finite_differences(bounded, block):
     step, proposals = 1e-5, 4
     with x64():
         rng = np.random.default_rng(1)
@@ -109,7 +133,9 @@ def test_gap_gradient_equals_finite_differences(bounded):
 
         @jax.jit
         def loss(params):
-            return losses.cql_penalty(critic.apply, params, observations, actions, drawn, lower_bounds=bounds)
+            return losses.cql_penalty(
+                critic.apply, params, observations, actions, drawn, lower_bounds=bounds, block=block
+            )
 
         gradient = jax.jit(jax.grad(lambda params: loss(params)[0]))(params)
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(gradient))

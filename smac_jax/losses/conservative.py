@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from smac_jax.losses.blocks import mean_in_blocks
 from smac_jax.losses.critic import ensemble_values
 from smac_jax.types import Info, Params
 
@@ -37,6 +38,7 @@ def cql_penalty(
     proposals: Proposals,
     *,
     lower_bounds: jax.Array | None = None,
+    block: int | None = None,
 ) -> tuple[jax.Array, Info]:
     """Conservative gap E[log sum_i exp(Q(s, a_i)) / p(a_i) - Q(s, a)] (CQL(H), Kumar et al., 2020, arXiv 2006.04779).
 
@@ -54,6 +56,8 @@ def cql_penalty(
         actions: (B, A), of the dataset.
         proposals: see `Proposals`; also the next state's are evaluated at the state itself.
         lower_bounds: (B,), Monte-Carlo returns, -inf where none is known; None for CQL.
+        block: states whose proposals are evaluated and differentiated together; must divide B. None is all of them,
+            which suits accelerators; on a CPU, blocks that fit its cache take about half of the time.
 
     Returns:
         Gap, averaged over batch and ensemble, and info.
@@ -61,15 +65,39 @@ def cql_penalty(
     chex.assert_rank([observations, actions, proposals.random, proposals.policy_log_probs], [2, 2, 3, 2])
     chex.assert_equal_shape((proposals.random, proposals.policy, proposals.next_policy))
     chex.assert_equal_shape((proposals.policy_log_probs, proposals.next_policy_log_probs))
-    batch, count, action_dim = proposals.random.shape
+    batch, _, action_dim = proposals.random.shape
     chex.assert_shape(actions, (batch, action_dim))
-    candidates = jax.lax.stop_gradient(jnp.concatenate([proposals.random, proposals.policy, proposals.next_policy], 1))
+    calibrated = lower_bounds is not None
+    if lower_bounds is None:
+        lower_bounds = jnp.full(batch, -jnp.inf)
+    chex.assert_shape(lower_bounds, (batch,))
+
+    def gap(params: Params, *columns: jax.Array) -> tuple[jax.Array, Info]:
+        observations, actions, lower_bounds, *drawn = columns
+        return _gap(critic_apply, params, observations, actions, Proposals(*drawn), lower_bounds, calibrated)
+
+    arrays = jax.lax.stop_gradient((observations, actions, lower_bounds, *proposals))
+    loss, info = mean_in_blocks(gap, critic_params, arrays, block) if block else gap(critic_params, *arrays)
+    return loss, info | {"cql_gap": loss}
+
+
+def _gap(
+    critic_apply: Callable[..., jax.Array],
+    critic_params: Params,
+    observations: jax.Array,
+    actions: jax.Array,
+    proposals: Proposals,
+    lower_bounds: jax.Array,
+    calibrated: bool,
+) -> tuple[jax.Array, Info]:
+    """`cql_penalty` of one block of states."""
+    batch, count, action_dim = proposals.random.shape
+    candidates = jnp.concatenate([proposals.random, proposals.policy, proposals.next_policy], axis=1)
     repeated = jnp.repeat(observations, 3 * count, axis=0)
     values = ensemble_values(critic_apply, critic_params, repeated, candidates.reshape(-1, action_dim))
     values = values.reshape(-1, batch, 3 * count)
     info: Info = {}
-    if lower_bounds is not None:
-        chex.assert_shape(lower_bounds, (batch,))
+    if calibrated:
         bounds = jnp.concatenate(
             [jnp.full((batch, count), -jnp.inf), jnp.repeat(lower_bounds[:, None], 2 * count, axis=1)], axis=1
         )
@@ -77,10 +105,9 @@ def cql_penalty(
         values = jnp.maximum(values, bounds)
     uniform = jnp.full((batch, count), -action_dim * jnp.log(2.0))
     log_densities = jnp.concatenate([uniform, proposals.policy_log_probs, proposals.next_policy_log_probs], axis=1)
-    pushed_down = jax.nn.logsumexp(values - jax.lax.stop_gradient(log_densities), axis=-1)
+    pushed_down = jax.nn.logsumexp(values - log_densities, axis=-1)
     pushed_up = ensemble_values(critic_apply, critic_params, observations, actions)
-    gap = jnp.mean(pushed_down - pushed_up)
-    return gap, info | {"cql_gap": gap}
+    return jnp.mean(pushed_down - pushed_up), info
 
 
 def gap_multiplier(log_multiplier: jax.Array, gap: jax.Array, target_gap: float) -> tuple[jax.Array, Info]:
