@@ -21,12 +21,12 @@ def _adroit(hand: str) -> ConfigDict:
 
 
 def get_config() -> ConfigDict:
-    """SMAC's defaults, its paper's form and two baselines, handed to SAC and TD3."""
+    """SMAC's defaults, its paper's form and two baselines, handed to SAC and TD3; the defaults to TD3+BC as well."""
     suite = suites.empty()
     suite.seeds = (0, 1, 2)
     suite.offline = ("smac", "iql", "td3bc", "smac_paper")
-    suite.online = ("sac", "td3")
-    suite.pairs = tuple((offline, online) for offline in suite.offline for online in suite.online)
+    suite.online = ("sac", "td3", "td3bc")
+    suite.pairs = (*((offline, online) for offline in suite.offline for online in ("sac", "td3")), ("smac", "td3bc"))
     suite.pretrain = ConfigDict({"offline": {"steps": 20_000}, "eval": {"every": 10_000}})
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}})
 
