@@ -1,4 +1,4 @@
-"""Measures of a fine-tuning run: drop, its noise floor, and regret."""
+"""Measures of a fine-tuning run: drop, its noise floor, regret, and what lies on the way between its ends."""
 
 from collections.abc import Sequence
 
@@ -51,3 +51,23 @@ def regret(scores: Sequence[float]) -> float:
     if len(scores) == 0:
         return float("nan")
     return float(np.clip(np.mean(1.0 - np.asarray(scores, dtype=np.float64)), 0.0, 1.0))
+
+
+def valley(scores: Sequence[float]) -> float:
+    """How far the lowest score of a way lies below the lower one of its ends.
+
+    Args:
+        scores: (P,) scores along the way, both ends included.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return float(min(values[0], values[-1]) - values.min())
+
+
+def fall(scores: Sequence[float]) -> float:
+    """The most that is lost between a point of a way and a later one; 0 where the score only rises.
+
+    Args:
+        scores: (P,) scores along the way, both ends included.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return float(np.max(np.maximum.accumulate(values) - values))

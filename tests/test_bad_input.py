@@ -23,6 +23,7 @@ PROGRAMS = {
     "finetune": ("--checkpoint", "--algorithm", "--dataset", "--seeds", "--workdir", "--download"),
     "evaluate": ("--checkpoint", "--episodes"),
     "report": ("--workdir",),
+    "landscape": ("--offline", "--online", "--workdir", "--points", "--episodes"),
     "benchmark": ("--suite", "--workdir", "--backend", "--jobs", "--download", "--dry_run"),
     "make_dataset": (
         *("--recipe", "--output", "--source", "--download", "--env", "--checkpoint", "--episodes", "--steps", "--seed"),
@@ -32,6 +33,7 @@ PROGRAMS = {
 CONFIG = "--config=configs/smac.py:pointmaze-small"
 PRETRAIN = ("pretrain", CONFIG, "--dataset={dataset}", "--workdir={new}")
 FINETUNE = ("finetune", "--workdir={new}")
+LANDSCAPE = ("landscape", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
 REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
 
@@ -117,6 +119,23 @@ CASES = {
         "no maze PointMaze_Open-v3; use one of PointMaze_UMaze-v3",
     ),
     "unknown environment": ((*REPLAY, "--env=Nowhere-v0"), "no environment Nowhere-v0"),
+    "landscape without an end": ((*LANDSCAPE, "--offline={begun}"), "--online is missing"),
+    "landscape the wrong way round": (
+        (*LANDSCAPE, "--offline={finetuned}", "--online={begun}"),
+        "is a run of finetune; give --offline the directory of a pretrain run",
+    ),
+    "landscape of one point": (
+        (*LANDSCAPE, "--offline={begun}", "--online={finetuned}", "--points=1"),
+        "flag --points=1: 1 is not integer >= 2",
+    ),
+    "landscape over two datasets": (
+        (*LANDSCAPE, "--offline={run}", "--online={finetuned}"),
+        "has another dataset_sha256 than {run}; give --online a fine-tuning of",
+    ),
+    "landscape of a run not begun": (
+        (*LANDSCAPE, "--offline={begun}", "--online={finetuned}"),
+        "holds no checkpoint yet",
+    ),
     "evaluation of a run not begun": (("evaluate", "--checkpoint={begun}"), "holds no checkpoint yet"),
 }
 

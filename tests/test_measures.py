@@ -98,3 +98,19 @@ def test_regret(scores, expected):
 def test_regret_of_no_evaluation_is_nan():
     assert np.isnan(measures.regret([]))
     assert np.isnan(measures.regret(np.array([])))
+
+
+@pytest.mark.parametrize(
+    ("scores", "valley", "fall"),
+    [
+        ([0.2, 0.5, 0.9], 0.0, 0.0),
+        # A valley is measured from the lower end, a fall from the highest point before it.
+        ([0.8, 0.1, 0.4], 0.3, 0.7),
+        ([0.3, 0.7, 0.2, 0.6], 0.1, 0.5),
+        ([0.6, 0.5, 0.1], 0.0, 0.5),
+        ([0.4, 0.4], 0.0, 0.0),
+    ],
+)
+def test_valley_and_fall_of_a_way(scores, valley, fall):
+    assert measures.valley(scores) == pytest.approx(valley)
+    assert measures.fall(scores) == pytest.approx(fall)

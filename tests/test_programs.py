@@ -208,6 +208,32 @@ def test_evaluate_reproduces_the_recorded_evaluation(finetuned):
     assert f"score {float(recorded[0]['score']):.3f}" in output
 
 
+def test_landscape_begins_at_the_offline_policy_and_goes_on_where_it_stopped(finetuned, tmp_path):
+    minari, online, _ = finetuned
+    offline, workdir = online.parent / "pretrain", tmp_path / "landscape"
+    command = ("landscape", f"--offline={offline}", f"--online={online}", f"--workdir={workdir}", "--points=3")
+    output = run(minari, *command)
+    found = rows(workdir / "landscape.csv")
+    assert [(row["share"], row["seed"]) for row in found] == [
+        (share, seed) for share in ("0.0", "0.5", "1.0") for seed in ("0", "3")
+    ]
+    # The offline end is the pre-training's own last evaluation: the same policy on the same episodes.
+    recorded = [row for row in rows(offline / "metrics.csv") if row["step"] == "200"]
+    for row, record in zip(found, recorded, strict=False):
+        assert {name: row[name] for name in ("score", "return", "length")} == {
+            name: record[name] for name in ("score", "return", "length")
+        }
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["offline_score"] == [float(row["score"]) for row in found[:2]]
+    assert f"wrote {workdir / 'landscape.csv'}" in output
+    assert (workdir / "landscape.png").read_bytes().startswith(b"\x89PNG")
+
+    lines = (workdir / "landscape.csv").read_text().splitlines(keepends=True)
+    (workdir / "landscape.csv").write_text("".join(lines[:4]) + lines[4][:5])
+    run(minari, *command)
+    assert rows(workdir / "landscape.csv") == found
+
+
 def test_report_is_one_self_contained_page(finetuned):
     minari, workdir, _ = finetuned
     output = run(minari, "report", f"--workdir={workdir.parent}")

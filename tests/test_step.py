@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from smac_jax.agent import AgentSpec, Standardizer, create_agent, create_agents, step, step_seeds
+from smac_jax.agent import AgentSpec, Standardizer, create_agent, create_agents, mix_actors, step, step_seeds
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
 from smac_jax.errors import InputError
@@ -465,3 +465,15 @@ def test_a_policy_ramp_begins_at_its_step_and_leaves_critic_and_structure_alone(
             lambda a, b, c: np.testing.assert_allclose(c - a, (b - a) / 16, rtol=1e-2, atol=1e-6), before, after, slow
         )
         assert not identical(before, slow)
+
+
+def test_a_mixture_of_actors_lies_between_them_and_changes_nothing_else():
+    spec = AgentSpec(3, 2, hidden_dims=(4,))
+    start, end = (create_agent(spec, jax.random.key(seed), standardizer()) for seed in (0, 1))
+    assert identical(mix_actors(start, end, 0.0), start)
+    assert identical(mix_actors(start, end, 1.0).actor.params, end.actor.params)
+    mixed = mix_actors(start, end, 0.25)
+    assert identical(mixed.replace(actor=start.actor), start)
+    kernels = (agent.actor.params["params"]["mean"]["kernel"] for agent in (start, end, mixed))
+    first, last, between = (np.asarray(kernel) for kernel in kernels)
+    np.testing.assert_allclose(between, 0.75 * first + 0.25 * last, rtol=1e-6)

@@ -1,6 +1,6 @@
 """The agent: its state, the terms that describe an algorithm, the step, and acting."""
 
-from smac_jax.agent.acting import act, act_seeds
+from smac_jax.agent.acting import act, act_seeds, mix_actors
 from smac_jax.agent.seeds import map_seeds
 from smac_jax.agent.state import AgentSpec, AgentState, Standardizer, create_agent, create_agents
 from smac_jax.agent.step import step, step_seeds
@@ -16,6 +16,7 @@ __all__ = [
     "create_agent",
     "create_agents",
     "map_seeds",
+    "mix_actors",
     "step",
     "step_seeds",
 ]

@@ -1,4 +1,4 @@
-"""Actions of a trained or training agent."""
+"""Actions of a trained or training agent, and of one between two others."""
 
 import jax
 import jax.numpy as jnp
@@ -47,3 +47,12 @@ def act_seeds(
     return jax.vmap(lambda state, obs, key: act(state, obs, key, exploration_noise), in_axes=(axes, 0, 0))(
         state, observations, keys
     )
+
+
+def mix_actors(start: AgentState, end: AgentState, share: float) -> AgentState:
+    """`start` with its actor's parameters at `share` of the straight way to those of `end`; 0 leaves them as they are.
+
+    The actors must have the same shape.
+    """
+    params = jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, start.actor.params, end.actor.params)
+    return start.replace(actor=start.actor.replace(params=params))

@@ -73,7 +73,7 @@ def read_curve(path: Path, phase: str) -> Curve | None:
     return Curve(np.array(steps), np.array([[scores[step] for step in steps] for scores in by_seed.values()]))
 
 
-def _score_unit(task_name: str, env_id: str | None) -> str:
+def score_unit(task_name: str, env_id: str | None) -> str:
     """What a score of a task means; an environment that the task does not know is scored by its return."""
     task = TASKS.get(task_name, GENERIC)
     if env_id is not None:
@@ -96,7 +96,7 @@ def _read_run(workdir: Path, summary: dict[str, Any]) -> Run:
         dataset=summary["dataset"],
         algorithm=summary["algorithm"],
         online_algorithm=online,
-        unit=_score_unit(summary.get("task", GENERIC.name), json.loads(env_spec)["id"] if env_spec else None),
+        unit=score_unit(summary.get("task", GENERIC.name), json.loads(env_spec)["id"] if env_spec else None),
         settings=json.dumps({**record, "seeds": None}, sort_keys=True) if record else None,
         offline=read_curve(workdir / (OFFLINE_METRICS if online else "metrics.csv"), "offline"),
         online=read_curve(workdir / "metrics.csv", "online") if online else None,
