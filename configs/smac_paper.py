@@ -28,6 +28,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.score_penalty.policy_fraction = 0.0
     terms.score_penalty.batch_fraction = terms.denoising.batch_fraction = 1.0
     terms.sac_actor.weight = 1.0
-    terms.behavior_cloning.weight = 0.0
+    terms.behavior_cloning.weight = terms.advantage_weighted.weight = 0.0
     terms.temperature.weight = 1.0
     return config

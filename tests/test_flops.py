@@ -64,6 +64,7 @@ CASES = {
     "bc": ("bc", SMALL),
     "muon": ("smac", {**SMALL, "optimizer": "muon"}),
     "all at once": ("smac", {"hidden_dims": (24, 16, 8), "batch_size": 8, "critics": 10, "overrides": OVERRIDES}),
+    "value of one-step targets": ("iql", {**SMALL, "overrides": {"terms.value.target": "td"}}),
     "target of two critics": ("sac", {**SMALL, "critics": 5, "overrides": {"terms.td.subset": 2}}),
 }
 

@@ -381,6 +381,31 @@ def test_iql_by_hand():
         assert float(info[name]) == pytest.approx(value, rel=1e-4), name
 
 
+def test_a_value_of_one_step_targets_by_hand_and_without_the_critic():
+    state, batch, discount = apart(make_agent()), make_batch(), 0.9
+    terms = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td"), discount=discount)
+    after, info = update(state, batch, jax.random.key(0), terms)
+
+    def values(agent, observations):
+        return np.asarray(agent.value.apply_fn(agent.value.params, state.standardizer(observations)))
+
+    def targets(agent):
+        rewards, masks = np.asarray(batch.rewards), np.asarray(batch.masks)
+        return rewards + discount * masks * values(agent, batch.next_observations)
+
+    differences = targets(state) - values(state, batch.observations)
+    expected = {
+        "value_loss": np.mean(np.where(differences < 0, 0.3, 0.7) * differences**2),
+        "td_target": np.mean(targets(after)),
+        "advantage": np.mean(targets(after) - values(after, batch.observations)),
+    }
+    for name, value in expected.items():
+        assert float(info[name]) == pytest.approx(value, rel=1e-4), name
+    doubled = state.replace(target_critic=jax.tree.map(lambda leaf: 2.0 * leaf, state.target_critic))
+    other, _ = update(doubled, batch, jax.random.key(0), terms)
+    assert identical((other.value, other.actor), (after.value, after.actor))
+
+
 @pytest.mark.parametrize(
     ("terms", "network"),
     [

@@ -57,7 +57,7 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
         denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
     if terms.value:
-        value, value_info = updates.update_value(state, batch, terms.value)
+        value, value_info = updates.update_value(state, batch, terms.value, terms)
         state, info = state.replace(value=value), info | value_info
     if terms.trains_critic:
         state, critic_info = update_critic(state, batch, critic_key, terms)

@@ -78,10 +78,19 @@ class ConservativeTerm:
 
 @dataclasses.dataclass(frozen=True)
 class ValueTerm:
-    """Expectile regression of the state value (IQL)."""
+    """Expectile regression of the state value (IQL).
+
+    Attributes:
+        weight: of the loss.
+        expectile: of the values of the data's actions.
+        target: what those are: the target `critic`'s, or one-step targets (`td`) from the state value itself, into
+            which nothing enters that another term asks of the critic. In a random environment an expectile of the
+            latter is also one over what the environment did.
+    """
 
     weight: float = 1.0
     expectile: float = 0.7
+    target: Literal["critic", "td"] = "critic"
 
 
 @dataclasses.dataclass(frozen=True)

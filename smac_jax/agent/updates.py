@@ -37,26 +37,33 @@ def update_denoiser(
     return apply_gradients(denoiser, gradients, state.step), info
 
 
-def update_value(state: AgentState, batch: Batch, term: ValueTerm) -> tuple[TrainState, Info]:
-    """Fit the state value to an expectile of the target critics' minimum at the batch's actions."""
-    value = require(state.value, "value")
+def action_values(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
+    """Values (B,) of the batch's actions as the state value's term takes them."""
+    if terms.value and terms.value.target == "td":
+        value = require(state.value, "value")
+        next_values = value.apply_fn(value.params, batch.next_observations)[None]
+        return losses.td_target(batch.rewards, batch.masks, next_values, terms.discount)
     values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.observations, batch.actions)
+    return jnp.min(values, axis=0)
+
+
+def update_value(state: AgentState, batch: Batch, term: ValueTerm, terms: Terms) -> tuple[TrainState, Info]:
+    """Fit the state value to an expectile of the values of the batch's actions."""
+    value = require(state.value, "value")
+    values = action_values(state, batch, terms)
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        loss, info = losses.expectile_value(
-            value.apply_fn, params, batch.observations, jnp.min(values, axis=0), level=term.expectile
-        )
+        loss, info = losses.expectile_value(value.apply_fn, params, batch.observations, values, level=term.expectile)
         return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(value.params)
     return apply_gradients(value, gradients, state.step), info
 
 
-def advantages(state: AgentState, batch: Batch) -> jax.Array:
-    """Advantages (B,) of the batch's actions: the target critics' minimum less the state value."""
+def advantages(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
+    """Advantages (B,) of the batch's actions: their values less the state value."""
     value = require(state.value, "value")
-    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.observations, batch.actions)
-    return jnp.min(values, axis=0) - value.apply_fn(value.params, batch.observations)
+    return action_values(state, batch, terms) - value.apply_fn(value.params, batch.observations)
 
 
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
@@ -102,7 +109,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
                 params,
                 batch.observations,
                 batch.actions,
-                advantages(state, batch),
+                advantages(state, batch, terms),
                 inverse_temperature=awr.inverse_temperature,
                 max_weight=awr.max_weight,
             )

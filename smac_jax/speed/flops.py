@@ -156,7 +156,10 @@ def _actor_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
     if terms.behavior_cloning:
         counts["behavior_cloning"] = backward(both if imitates else mean, batch)
     if terms.advantage_weighted:
+        # The value's term has evaluated the critics, and the target of the critic the value of the next state.
         values = 0.0 if terms.value else sizes.critics * forward(sizes.critic, batch)
+        if terms.value and terms.value.target == "td" and not (terms.td and terms.td.bootstrap == "value"):
+            values = forward(sizes.value, batch)
         counts["advantage_weighted"] = values + forward(sizes.value, batch) + backward(both, batch)
     if terms.score_distillation:
         counts["score_distillation"] = backward(both, batch) + forward(sizes.denoiser, batch)
@@ -174,7 +177,9 @@ def flops_by_term(terms: Terms, sizes: Sizes) -> dict[str, float]:
         points = _points(sizes, terms.denoising.batch_fraction)
         counts["denoising"] = forward(sizes.denoiser, points) + backward(sizes.denoiser, points)
     if terms.value:
-        counts["value"] = sizes.critics * forward(sizes.critic, sizes.batch_size)
+        next_values = terms.value.target == "td"
+        counts["value"] = forward(sizes.value, sizes.batch_size) if next_values else 0.0
+        counts["value"] += 0.0 if next_values else sizes.critics * forward(sizes.critic, sizes.batch_size)
         counts["value"] += forward(sizes.value, sizes.batch_size) + backward(sizes.value, sizes.batch_size)
     if terms.trains_critic:
         counts |= _critic_terms(terms, sizes)
