@@ -10,9 +10,7 @@ way that only rises both are 0, but for the noise of the episodes. The same comm
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,8 +19,8 @@ from absl import flags
 from launch import program, session
 from launch.load import LoadedAgent, load_agent
 from smac_jax.agent import mix_actors
-from smac_jax.envs.collector import Outcome
 from smac_jax.errors import InputError
+from smac_jax.io.logger import evaluation_rows
 from smac_jax.io.records import append_rows, read_rows
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run, write_json
 from smac_jax.measures import fall, valley
@@ -64,22 +62,6 @@ def load_ends(offline: Path, online: Path) -> tuple[LoadedAgent, LoadedAgent]:
     return ends
 
 
-def _rows(point: int, share: float, seeds: Sequence[int], results: Sequence[Sequence[Outcome]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "point": point,
-            "share": round(share, 6),
-            "seed": seed,
-            "score": np.mean([outcome.score for outcome in row]),
-            "return": np.mean([outcome.episode_return for outcome in row]),
-            "success": np.mean([outcome.success for outcome in row]),
-            "length": np.mean([outcome.length for outcome in row]),
-            "episodes": len(row),
-        }
-        for seed, row in zip(seeds, results, strict=True)
-    ]
-
-
 def finished_points(path: Path, seeds: int, episodes: int) -> int:
     """Points that a landscape.csv has all seeds of; what there is of the next one is taken out of the file."""
     # A row that was cut off has not all of its last column.
@@ -118,7 +100,9 @@ def main() -> None:
         for point in range(done, len(shares)):
             # Always the offline checkpoint's episodes, so that neighbours differ by their policies alone.
             results = evaluate(mix_actors(offline.state, online.state, float(shares[point])), offline.step)
-            append_rows(csv, _rows(point, float(shares[point]), seeds, results), _FIELDS)
+            rows = evaluation_rows("offline", offline.step, seeds, results, 0.0)
+            place = {"point": point, "share": round(float(shares[point]), 6)}
+            append_rows(csv, [{**place, **{name: row[name] for name in _FIELDS[2:]}} for row in rows], _FIELDS)
             bar.update()
     # (S, P), from the file, which an interrupted run has begun.
     scores = np.array([float(row["score"]) for row in read_rows(csv)]).reshape(len(shares), len(seeds)).T
