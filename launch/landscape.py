@@ -9,8 +9,8 @@ them, which is how far the lowest score lies below the lower end, and the fall, 
 way that only rises both are 0, but for the noise of the episodes. The same command again goes on where it stopped.
 """
 
-import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from launch.load import LoadedAgent, load_agent
 from smac_jax.agent import mix_actors
 from smac_jax.errors import InputError
 from smac_jax.io.logger import evaluation_rows
-from smac_jax.io.records import append_rows, read_rows
+from smac_jax.io.records import append_rows, read_rows, rewind
 from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run, write_json
 from smac_jax.measures import fall, valley
 from smac_jax.report.collect import score_unit
@@ -62,20 +62,37 @@ def load_ends(offline: Path, online: Path) -> tuple[LoadedAgent, LoadedAgent]:
     return ends
 
 
-def finished_points(path: Path, seeds: int, episodes: int) -> int:
-    """Points that a landscape.csv has all seeds of; what there is of the next one is taken out of the file."""
-    # A row that was cut off has not all of its last column.
-    rows = [row for row in read_rows(path) if row["episodes"] == str(episodes)]
-    points = len(rows) // seeds
-    if path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)
-        append_rows(temporary, rows[: points * seeds], _FIELDS)
-        if points:
-            os.replace(temporary, path)
-        else:
-            path.unlink()
-    return points
+def measure(offline: LoadedAgent, online: LoadedAgent, shares: np.ndarray, episodes: int, path: Path) -> np.ndarray:
+    """Scores (S, P) of all seeds at shares (P,) of the way; those that the CSV file holds already are kept."""
+    seeds = offline.seeds
+    # A row that was cut off goes first, then the others of its point.
+    rewind(path, len(shares), "point")
+    done = len(read_rows(path)) // len(seeds)
+    rewind(path, done - 1, "point")
+    evaluate = session.make_evaluator(offline.env_spec, offline.task, seeds, episodes, offline.dims)
+    with session.progress_bar(len(shares), done, "points", "landscape") as bar:
+        for point, share in list(enumerate(shares.tolist()))[done:]:
+            # Always the offline checkpoint's episodes, so that neighbours differ by their policies alone.
+            results = evaluate(mix_actors(offline.state, online.state, share), offline.step)
+            rows = evaluation_rows("offline", offline.step, seeds, results, 0.0)
+            place = {"point": point, "share": round(share, 6)}
+            append_rows(path, [{**place, **{name: row[name] for name in _FIELDS[2:]}} for row in rows], _FIELDS)
+            bar.update()
+    return np.array([float(row["score"]) for row in read_rows(path)]).reshape(len(shares), len(seeds)).T
+
+
+def summarize(scores: np.ndarray) -> dict[str, Any]:
+    """What summary.json says of scores (S, P): lists by seed, and valley and fall of their mean."""
+    ways, mean = scores.tolist(), scores.mean(axis=0).tolist()
+    return {
+        "offline_score": [way[0] for way in ways],
+        "online_score": [way[-1] for way in ways],
+        "lowest_score": [min(way) for way in ways],
+        "valley": [valley(way) for way in ways],
+        "fall": [fall(way) for way in ways],
+        "valley_of_mean": valley(mean),
+        "fall_of_mean": fall(mean),
+    }
 
 
 def main() -> None:
@@ -83,50 +100,23 @@ def main() -> None:
     paths = Path(program.required(_OFFLINE)), Path(program.required(_ONLINE))
     workdir = Path(program.required(_WORKDIR))
     offline, online = load_ends(*paths)
+    records = [read_run(path) for path in paths]
     episodes = _EPISODES.value or online.config.eval.episodes
-    record = {
-        "program": "landscape",
-        "offline": str(paths[0]),
-        "online": str(paths[1]),
-        "steps": [offline.step, online.step],
-        "points": _POINTS.value,
-        "episodes": episodes,
-    }
-    claim(workdir, record)
-    csv, seeds = workdir / "landscape.csv", offline.seeds
-    done, shares = finished_points(csv, len(seeds), episodes), np.linspace(0.0, 1.0, _POINTS.value)
-    evaluate = session.make_evaluator(offline.env_spec, offline.task, seeds, episodes, offline.dims)
-    with session.progress_bar(len(shares), done, "points", "landscape") as bar:
-        for point in range(done, len(shares)):
-            # Always the offline checkpoint's episodes, so that neighbours differ by their policies alone.
-            results = evaluate(mix_actors(offline.state, online.state, float(shares[point])), offline.step)
-            rows = evaluation_rows("offline", offline.step, seeds, results, 0.0)
-            place = {"point": point, "share": round(float(shares[point]), 6)}
-            append_rows(csv, [{**place, **{name: row[name] for name in _FIELDS[2:]}} for row in rows], _FIELDS)
-            bar.update()
-    # (S, P), from the file, which an interrupted run has begun.
-    scores = np.array([float(row["score"]) for row in read_rows(csv)]).reshape(len(shares), len(seeds)).T
-    dataset = read_run(paths[0])["dataset"]
-    algorithm = offline.config.algorithm
+    ends = {"offline": records[0], "online": records[1], "steps": [offline.step, online.step]}
+    claim(workdir, {"program": "landscape", **ends, "points": _POINTS.value, "episodes": episodes})
+    csv, picture, summary = (workdir / name for name in ("landscape.csv", "landscape.png", SUMMARY_FILE))
+    shares = np.linspace(0.0, 1.0, _POINTS.value)
+    scores = measure(offline, online, shares, episodes, csv)
+    dataset, algorithm = records[0]["dataset"], offline.config.algorithm
     title = f"{dataset}, {algorithm} → {online.config.online_algorithm}"
     unit = score_unit(offline.config.task, offline.env_spec.id)
-    figure = landscape_figure(title, algorithm, unit, shares, scores, WIDE)
-    (workdir / "landscape.png").write_bytes(png(figure))
-    measures = {
-        "offline_score": scores[:, 0],
-        "online_score": scores[:, -1],
-        "lowest_score": scores.min(axis=1),
-        "valley": np.array([valley(row) for row in scores.tolist()]),
-        "fall": np.array([fall(row) for row in scores.tolist()]),
-    }
+    picture.write_bytes(png(landscape_figure(title, algorithm, unit, shares, scores, WIDE)))
+    measures = summarize(scores)
     for name, values in measures.items():
-        print(f"{name.replace('_', ' ')}: {values.mean():.3f} ({', '.join(f'{value:.3f}' for value in values)})")
-    mean = scores.mean(axis=0).tolist()
-    of_mean = {"valley_of_mean": valley(mean), "fall_of_mean": fall(mean)}
-    print(f"of the mean over seeds: valley {of_mean['valley_of_mean']:.3f}, fall {of_mean['fall_of_mean']:.3f}")
-    summary = {"dataset": dataset, "seeds": seeds, **{name: values.tolist() for name, values in measures.items()}}
-    write_json(workdir / SUMMARY_FILE, {**summary, **of_mean})
-    print(f"wrote {csv}, {workdir / 'landscape.png'} and {workdir / SUMMARY_FILE}")
+        by_seed = f" ({', '.join(f'{value:.3f}' for value in values)})" if isinstance(values, list) else ""
+        print(f"{name.replace('_', ' ')}: {np.mean(values):.3f}{by_seed}")
+    write_json(summary, {"dataset": dataset, "seeds": offline.seeds, **measures})
+    print(f"wrote {csv}, {picture} and {summary}")
 
 
 if __name__ == "__main__":

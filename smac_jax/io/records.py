@@ -47,10 +47,15 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[
         writer.writerows(rows)
 
 
-def rewind(path: Path, step: int) -> None:
+def rewind(path: Path, step: int, column: str = "step") -> None:
     """Drop the rows after `step`, and a last row that was cut off while it was written.
 
     Rows may be ahead of the checkpoint that a run resumes from; the resumed run writes them again.
+
+    Args:
+        path: CSV file.
+        step: last one to keep.
+        column: name of the column that counts steps.
     """
     if not path.exists():
         return
@@ -59,8 +64,8 @@ def rewind(path: Path, step: int) -> None:
     if not lines or not lines[0].endswith("\n"):
         path.unlink()
         return
-    column = lines[0].strip().split(",").index("step")
-    kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= step]
+    place = lines[0].strip().split(",").index(column)
+    kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[place]) <= step]
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join([lines[0], *kept]))
     os.replace(temporary, path)

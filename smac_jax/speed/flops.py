@@ -177,10 +177,9 @@ def flops_by_term(terms: Terms, sizes: Sizes) -> dict[str, float]:
         points = _points(sizes, terms.denoising.batch_fraction)
         counts["denoising"] = forward(sizes.denoiser, points) + backward(sizes.denoiser, points)
     if terms.value:
-        next_values = terms.value.target == "td"
-        counts["value"] = forward(sizes.value, sizes.batch_size) if next_values else 0.0
-        counts["value"] += 0.0 if next_values else sizes.critics * forward(sizes.critic, sizes.batch_size)
-        counts["value"] += forward(sizes.value, sizes.batch_size) + backward(sizes.value, sizes.batch_size)
+        critics = sizes.critics * forward(sizes.critic, sizes.batch_size)
+        targets = forward(sizes.value, sizes.batch_size) if terms.value.target == "td" else critics
+        counts["value"] = targets + forward(sizes.value, sizes.batch_size) + backward(sizes.value, sizes.batch_size)
     if terms.trains_critic:
         counts |= _critic_terms(terms, sizes)
     return counts | {name: count / terms.policy_delay for name, count in _actor_terms(terms, sizes).items()}
