@@ -53,8 +53,10 @@ def get_config(name: str) -> ConfigDict:
     config.network.critic_dueling = False
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
-    # Whether there is a score model of the data's actions, and a state-value function; each algorithm's file sets them.
+    # Whether there is a score model of the data's actions, a density of them on which the critic's values stand, and a
+    # state-value function; each algorithm's file sets them.
     config.network.denoiser = False
+    config.network.behavior = False
     config.network.value = False
 
     # The maze is small and its budget short.
@@ -105,12 +107,13 @@ def get_config(name: str) -> ConfigDict:
     config.online.offline_fraction = 0.5
     # Updates per environment step after the warm-up.
     config.online.updates_per_step = 1
+    # Entropy bonus in the targets of SAC. Not where actions are pressed against their bounds, where the log-density of
+    # a tanh-Gaussian has none: on pen it is 170 nats, and the bonus outweighs the reward. RLPD has it in locomotion.
+    config.online.entropy_backup = task not in ("kitchen", "adroit_binary", "antmaze")
     # Learning rate of the actor once it is fine-tuned; 0 keeps that of the pre-training. finetune begins with it as
     # its optimizer.actor, and changes optimizer.temperature by the same factor: where the actor cannot follow it, an
     # automatic temperature grows without end.
     config.online.actor_learning_rate = 0.0
-    # Updates in which these two rates grow from 0, with the square of their number; 0 has them at once.
-    config.online.policy_ramp = 0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0
 

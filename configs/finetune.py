@@ -37,7 +37,7 @@ def _replace_terms(config: ConfigDict, terms: ConfigDict) -> None:
 
 
 def _sac(config: ConfigDict) -> None:
-    _replace_terms(config, _fields(catalogue.sac()))
+    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=config.online.entropy_backup))))
 
 
 def _td3(config: ConfigDict) -> None:

@@ -16,13 +16,15 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.algorithm = "smac_paper"
     config.temperature = 1.0
     config.reward.scale = TASKS[config.task].reward_scale
-    config.network.value = config.network.critic_dueling = False
+    config.network.value = config.network.critic_dueling = config.network.behavior = False
+    config.network.denoiser = True
+    config.kappa = 1.0
     config.online.actor_learning_rate = 0.0
-    config.online.policy_ramp = 0
     terms = config.terms
     terms.tau = 0.005
     terms.td.bootstrap = "critic"
-    terms.value.weight = 0.0
+    terms.value.weight = terms.behavior.weight = 0.0
+    terms.denoising.weight = 1.0
     terms.score_penalty.weight = 10.0
     terms.score_penalty.kappa = "temperature"
     terms.score_penalty.policy_fraction = 0.0

@@ -142,8 +142,7 @@ def finetune(
         return
 
     mesh = seed_mesh(len(seeds))
-    ramp = (run["checkpoint_step"] or 0, config.online.policy_ramp)
-    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer, ramp), mesh)
+    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
     capacity = config.online.replay_capacity or steps
     replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
     collector = make_collector(source, seeds)

@@ -80,7 +80,6 @@ def check_config(config: ConfigDict) -> None:
     for name, value in {
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
-        "online.policy_ramp": config.online.policy_ramp,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
     }.items():
@@ -117,9 +116,8 @@ def make_agents(
     seeds: Sequence[int],
     dims: tuple[int, int],
     stats: Standardizer,
-    policy_ramp: tuple[int, int] = (0, 0),
 ) -> AgentState:
-    """Create the agents of all seeds for observation and action dimensions `dims`; `policy_ramp` as in `AgentSpec`."""
+    """Create the agents of all seeds for observation and action dimensions `dims`."""
     spec = AgentSpec(
         observation_dim=dims[0],
         action_dim=dims[1],
@@ -130,6 +128,7 @@ def make_agents(
         critic_dueling=config.network.critic_dueling,
         critics=config.network.critics,
         denoiser=config.network.denoiser,
+        behavior=config.network.behavior,
         value=config.network.value,
         optimizer=config.optimizer.name,
         muon_every=config.optimizer.muon_every,
@@ -137,7 +136,6 @@ def make_agents(
         critic_learning_rate=config.optimizer.critic,
         denoiser_learning_rate=config.optimizer.denoiser,
         temperature_learning_rate=config.optimizer.temperature,
-        policy_ramp=policy_ramp,
         temperature=config.temperature,
         kappa=config.kappa,
     )
@@ -248,9 +246,9 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored = dict(run["config"])
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
     # Runs begun before these fields were there.
-    stored["network"] = {"critic_dueling": False, **stored["network"]}
+    stored["network"] = {"critic_dueling": False, "behavior": False, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
-    stored["online"] = {"actor_learning_rate": 0.0, "policy_ramp": 0, **stored["online"]}
+    stored["online"] = {"actor_learning_rate": 0.0, "entropy_backup": True, **stored["online"]}
     return ConfigDict(stored)
 
 

@@ -148,18 +148,33 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     assert config.network.critic_dueling
     assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
     online = finetune.from_checkpoint(config, "sac")
-    assert make_terms(online) == catalogue.sac(tau=config.terms.tau)
+    assert make_terms(online) == catalogue.sac(tau=config.terms.tau, td=catalogue.TDTerm(soft=False))
     assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
-    assert online.online.policy_ramp == 200_000
     # Wide data are neither.
     wide = make_terms(smac.get_config("locomotion"))
     assert (wide.behavior_cloning, wide.value, wide.td) == (None, None, catalogue.TDTerm())
+
+
+def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
+    for task, built_in in (("adroit_binary", True), ("kitchen", True), ("antmaze", True), ("locomotion", False)):
+        config = smac.get_config(task)
+        terms = make_terms(config)
+        assert config.network.behavior == bool(terms.behavior) == built_in
+        assert config.network.denoiser == bool(terms.denoising) == bool(terms.score_penalty) == (not built_in)
+
+
+@pytest.mark.parametrize("offline", [smac, iql, td3bc])
+@pytest.mark.parametrize(("task", "soft"), [("adroit_binary", False), ("kitchen", False), ("locomotion", True)])
+def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, task, soft):
+    assert make_terms(finetune.from_checkpoint(offline.get_config(task), "sac")).td.soft == soft
 
 
 def test_paper_form_is_the_same_on_narrow_data():
     narrow, wide = (smac_paper.get_config(task) for task in ("kitchen", "locomotion"))
     assert make_terms(narrow) == make_terms(wide)
     assert not narrow.network.critic_dueling
+    assert not narrow.network.behavior
+    assert narrow.kappa == wide.kappa
 
 
 def test_fine_tuning_puts_the_online_methods_terms_in_place():
@@ -211,7 +226,6 @@ def test_unknown_names_are_refused():
         ("batch_size", 0),
         ("eval.every", -1),
         ("online.actor_learning_rate", -1e-4),
-        ("online.policy_ramp", -1),
         ("terms.discount", 2.0),
         ("reward.scale", float("nan")),
         ("kappa", 0.0),

@@ -3,6 +3,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax import serialization
 
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
@@ -184,6 +185,16 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path):
         with pytest.raises(InputError, match="does not fit the configured networks") as caught:
             checkpoints.restore("agent", other)
         assert "use the configuration it was trained with" in one_line(caught)
+    checkpoints.close()
+
+
+def test_checkpoint_from_before_an_optional_network_is_read(tmp_path):
+    state = make_state()
+    parts = serialization.to_state_dict(state)
+    assert parts.pop("behavior", ...) is None
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {}, agent=parts)
+    assert_bit_identical(checkpoints.restore("agent", make_state(seed=5)), state)
     checkpoints.close()
 
 

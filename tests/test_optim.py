@@ -8,7 +8,7 @@ import pytest
 from optax import contrib
 
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
-from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers, ramp
+from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers
 
 LEARNING_RATE = 1e-2
 MUON = make_optimizer("muon", LEARNING_RATE)
@@ -192,17 +192,3 @@ def test_rare_orthogonalisation_stays_a_branch_under_a_seed_axis():
     assert "cond" in names
     # All of the matrix products are inside of the branch.
     assert "dot_general" not in names
-
-
-@pytest.mark.parametrize("name", ["adam", "muon"])
-def test_a_ramp_lets_updates_grow_with_the_square_of_the_steps_since_it_began(name):
-    params, gradients = make_parameters_and_gradients()
-    inner = make_optimizer(name, LEARNING_RATE, 2)
-    whole, ramped = (run_steps(optimizer, params, gradients) for optimizer in (inner, ramp(inner, 1, 4)))
-    for step, (update, growing) in enumerate(zip(whole, ramped, strict=True)):
-        share = min(max(step, 0) / 4, 1.0) ** 2
-        jax.tree.map(
-            lambda a, b, share=share: np.testing.assert_allclose(b, share * a, rtol=1e-5, atol=1e-9), update, growing
-        )
-    assert jax.tree.structure(ramp(inner, 1, 4).init(params)) == jax.tree.structure(inner.init(params))
-    assert ramp(inner, 1, 4) is ramp(inner, 1, 4), "equal agents share one compilation"

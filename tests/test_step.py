@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import serialization
 
 from smac_jax.agent import (
     AgentSpec,
@@ -24,7 +23,7 @@ from smac_jax.errors import InputError
 from smac_jax.types import Batch
 
 OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
-NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "value", "kappa", "multiplier")
+NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "behavior", "value", "kappa", "multiplier")
 BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
 IQL = Terms(
     td=catalogue.TDTerm(bootstrap="value"),
@@ -382,24 +381,6 @@ def test_terms_are_hashable_values_read_from_mappings():
 def test_wrong_terms_name_the_field(mapping, cause):
     with pytest.raises(InputError, match=cause):
         terms_from_mapping(mapping)
-
-
-def test_a_policy_ramp_begins_at_its_step_and_leaves_critic_and_structure_alone():
-    terms = catalogue.sac()
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), value=True)
-    agent = make_agent().replace(step=jnp.int32(100))
-    ramped = create_agent(spec._replace(policy_ramp=(100, 4)), jax.random.key(1), standardizer())
-    # A checkpoint of an agent without the ramp is taken over.
-    ramped = serialization.from_state_dict(ramped, serialization.to_state_dict(agent))
-    whole, _ = update(agent, make_batch(), jax.random.key(0), terms)
-    begun, _ = update(ramped, make_batch(), jax.random.key(0), terms)
-    assert identical(whole.critic.params, begun.critic.params)
-    for name in ("actor", "temperature"):
-        before, after, slow = (getattr(state, name).params for state in (agent, whole, begun))
-        jax.tree.map(
-            lambda a, b, c: np.testing.assert_allclose(c - a, (b - a) / 16, rtol=1e-2, atol=1e-6), before, after, slow
-        )
-        assert not identical(before, slow)
 
 
 def test_a_mixture_of_actors_lies_between_them_and_changes_nothing_else():

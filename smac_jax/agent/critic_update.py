@@ -11,7 +11,7 @@ import optax
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, apply_gradients, positive_scalar, require
+from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
 from smac_jax.agent.terms import ScorePenaltyTerm, TDTerm, Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
@@ -52,7 +52,7 @@ def _largest_next_values(state: AgentState, batch: Batch, key: jax.Array, sample
     actions, _ = _sample_policy(state, batch.next_observations, key, samples)
     repeated = jnp.repeat(batch.next_observations, samples, axis=0)
     flat = actions.reshape(-1, actions.shape[-1])
-    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, repeated, flat)
+    values = losses.ensemble_values(critic_apply(state), state.target_critic, repeated, flat)
     return jnp.max(jnp.min(values, axis=0).reshape(-1, samples), axis=-1)[None]
 
 
@@ -78,7 +78,7 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     if 0 < term.subset < _critics(state):
         chosen = jax.random.choice(jax.random.fold_in(key, 1), _critics(state), (term.subset,), replace=False)
         target_critic = jax.tree.map(lambda leaf: leaf[chosen], target_critic)
-    values = losses.ensemble_values(state.critic.apply_fn, target_critic, batch.next_observations, actions)
+    values = losses.ensemble_values(critic_apply(state), target_critic, batch.next_observations, actions)
     return losses.td_target(
         batch.rewards,
         batch.masks,
@@ -125,7 +125,7 @@ def _conservative_block(batch: Batch) -> int | None:
 def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """Move the critic along all its terms, and kappa and CQL's multiplier where they are learned."""
     td_key, penalty_key = jax.random.split(key)
-    apply_fn, td, penalty, conservative = state.critic.apply_fn, terms.td, terms.score_penalty, terms.conservative
+    apply_fn, td, penalty, conservative = critic_apply(state), terms.td, terms.score_penalty, terms.conservative
     targets = _td_targets(state, batch, td_key, td, terms.discount) if td else None
     points = _penalty_points(state, batch, penalty_key, penalty, terms) if penalty else None
     cql_key = jax.random.fold_in(key, 2)
@@ -168,13 +168,14 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
 
 def _penalty_gradients(state: AgentState, points: Points, term: ScorePenaltyTerm) -> tuple[Params, Params, Info]:
     """Gradients of the score-matching penalty with respect to critic and kappa, and its info."""
+    apply_fn = critic_apply(state)
 
     def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
         tied = term.kappa == "temperature"
         kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
         policy_points = round(term.policy_fraction * points.actions.shape[0])
         groups = {"policy": slice(0, policy_points), "data": slice(policy_points, None)} if policy_points else {}
-        loss, info = losses.score_matching_penalty(state.critic.apply_fn, critic_params, *points, kappa, groups=groups)
+        loss, info = losses.score_matching_penalty(apply_fn, critic_params, *points, kappa, groups=groups)
         return term.weight * loss, info | {"kappa": kappa}
 
     gradients, info = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(state.critic.params, state.kappa.params)

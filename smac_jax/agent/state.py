@@ -1,6 +1,7 @@
 """The agent's state: one train state per network, created from sizes and hyper-parameters."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.struct
@@ -9,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
 
+from smac_jax import losses
 from smac_jax.errors import InputError
-from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
-from smac_jax.optim import make_optimizer, ramp
+from smac_jax.networks import Behavior, Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
+from smac_jax.optim import make_optimizer
 from smac_jax.types import Params
 
 
@@ -42,8 +44,10 @@ class AgentState(flax.struct.PyTreeNode):
         target_critic: slow copy of the critic's parameters.
         temperature: scalar parameter, log alpha.
         denoiser: score model of the dataset's actions; None for methods that use none.
+        behavior: density of the dataset's actions, on which the critic's values stand (`critic_apply`); None for
+            critics that stand on none.
         value: state-value function; None for methods that use none.
-        kappa: scalar parameter, log kappa, the penalty's scale.
+        kappa: scalar parameter, log kappa, the scale of the penalty and of the density in the critic.
         multiplier: scalar parameter, log of CQL's Lagrange multiplier.
         standardizer: of observations; inside the state, so that nothing acts or learns without it.
     """
@@ -54,6 +58,7 @@ class AgentState(flax.struct.PyTreeNode):
     target_critic: Params
     temperature: TrainState
     denoiser: TrainState | None
+    behavior: TrainState | None
     value: TrainState | None
     kappa: TrainState
     multiplier: TrainState
@@ -73,6 +78,7 @@ class AgentSpec(NamedTuple):
         critic_dueling: the critic's values of states have layers of their own.
         critics: ensemble size E.
         denoiser: whether there is one.
+        behavior: whether the critic stands on the density of the data's actions, with the denoiser's learning rate.
         value: whether there is a state-value function, with the critic's learning rate.
         optimizer: `adam` or `muon`.
         muon_every: updates between two of Muon's orthogonalisations.
@@ -80,8 +86,6 @@ class AgentSpec(NamedTuple):
         critic_learning_rate: of the critic.
         denoiser_learning_rate: of the denoiser.
         temperature_learning_rate: of the temperature, a learned kappa and CQL's multiplier, always by Adam.
-        policy_ramp: step at which actor and temperature begin to move, and the updates in which their rates grow from
-            0 to the above; (0, 0) has them at once.
         temperature: initial alpha.
         kappa: initial kappa.
     """
@@ -95,6 +99,7 @@ class AgentSpec(NamedTuple):
     critic_dueling: bool = False
     critics: int = 2
     denoiser: bool = True
+    behavior: bool = False
     value: bool = False
     optimizer: str = "adam"
     muon_every: int = 1
@@ -102,19 +107,19 @@ class AgentSpec(NamedTuple):
     critic_learning_rate: float = 3e-4
     denoiser_learning_rate: float = 3e-4
     temperature_learning_rate: float = 3e-4
-    policy_ramp: tuple[int, int] = (0, 0)
     temperature: float = 1.0
     kappa: float = 1.0
 
 
 @functools.cache
-def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser, Value]:
+def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser, Value, Behavior]:
     """Networks by specification; equal ones give the same objects, so that equal agents share one compilation."""
     return (
         TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm),
         Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm, spec.critic_dueling),
         Denoiser(spec.action_dim, spec.hidden_dims),
         Value(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
+        Behavior(spec.action_dim, spec.hidden_dims, spec.activation),
     )
 
 
@@ -132,6 +137,18 @@ def require(network: TrainState | None, name: str) -> TrainState:
 def positive_scalar(state: TrainState) -> jax.Array:
     """Value of a positive scalar that is stored as its logarithm: the temperature, kappa."""
     return jnp.exp(state.params["log"])
+
+
+def critic_apply(state: AgentState) -> Callable[..., jax.Array]:
+    """One critic as a function of its parameters, observations and actions: the network, on the data's density if any.
+
+    All values of an agent are this function's; the network's own are only a part of them.
+    """
+    if state.behavior is None:
+        return state.critic.apply_fn
+    return losses.anchored_critic(
+        state.critic.apply_fn, state.behavior.apply_fn, state.behavior.params, positive_scalar(state.kappa)
+    )
 
 
 def apply_gradients(network: TrainState, gradients: Params, step: jax.Array) -> TrainState:
@@ -159,22 +176,19 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         State at step 0, target critic equal to the critic.
     """
     actor_key, critic_key, denoiser_key = jax.random.split(key, 3)
-    value_key = jax.random.fold_in(key, 3)
+    value_key, behavior_key = jax.random.fold_in(key, 3), jax.random.fold_in(key, 4)
     observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
     actions = jnp.zeros((1, spec.action_dim), jnp.float32)
 
     def optimizer(learning_rate: float) -> optax.GradientTransformationExtraArgs:
         return make_optimizer(spec.optimizer, learning_rate, spec.muon_every)
 
-    def ramped(tx: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
-        return ramp(tx, *spec.policy_ramp) if spec.policy_ramp[1] > 0 else tx
-
     def log_scalar(value: float, tx: optax.GradientTransformationExtraArgs) -> TrainState:
         return _train_state(None, {"log": jnp.log(jnp.asarray(value, jnp.float32))}, tx)
 
     scalar_optimizer = make_optimizer("adam", spec.temperature_learning_rate)
-    actor, critic, denoiser, value = make_networks(spec)
-    actor_optimizer = ramped(optimizer(spec.actor_learning_rate))
+    actor, critic, denoiser, value, behavior = make_networks(spec)
+    actor_optimizer = optimizer(spec.actor_learning_rate)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
@@ -182,13 +196,18 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
         # A copy, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
-        temperature=log_scalar(spec.temperature, ramped(scalar_optimizer)),
+        temperature=log_scalar(spec.temperature, scalar_optimizer),
         denoiser=_train_state(
             denoiser.apply,
             denoiser.init(denoiser_key, actions, observations, jnp.zeros((1,), jnp.float32)),
             optimizer(spec.denoiser_learning_rate),
         )
         if spec.denoiser
+        else None,
+        behavior=_train_state(
+            behavior.apply, behavior.init(behavior_key, observations), optimizer(spec.denoiser_learning_rate)
+        )
+        if spec.behavior
         else None,
         value=_train_state(value.apply, value.init(value_key, observations), optimizer(spec.critic_learning_rate))
         if spec.value

@@ -35,7 +35,8 @@ def _update_target(state: AgentState, terms: Terms) -> AgentState:
 def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """One update of every network that `terms` names, the others left bit-identical.
 
-    Order: denoiser, state value, critic (and a learned kappa or multiplier), actor, temperature, target critic.
+    Order: denoiser, behavior, state value, critic (and a learned kappa or multiplier), actor, temperature, target
+    critic.
 
     Args:
         state: agent.
@@ -56,6 +57,9 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     if terms.denoising:
         denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
+    if terms.behavior:
+        behavior, behavior_info = updates.update_behavior(state, batch, terms.behavior)
+        state, info = state.replace(behavior=behavior), info | behavior_info
     if terms.value:
         value, value_info = updates.update_value(state, batch, terms.value, terms)
         state, info = state.replace(value=value), info | value_info

@@ -102,6 +102,13 @@ class DenoisingTerm:
 
 
 @dataclasses.dataclass(frozen=True)
+class BehaviorTerm:
+    """Fit of the density of the data's actions, on which the critic's values stand."""
+
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class SACActorTerm:
     """Maximum-entropy policy loss; `reduction` is over the critics."""
 
@@ -166,6 +173,7 @@ class Terms:
         score_penalty: critic term; needs the denoiser.
         value: state-value term.
         denoising: denoiser term.
+        behavior: term of the data's action density.
         sac_actor: actor term.
         td3_actor: actor term.
         behavior_cloning: actor term.
@@ -185,6 +193,7 @@ class Terms:
     score_penalty: ScorePenaltyTerm | None = None
     value: ValueTerm | None = None
     denoising: DenoisingTerm | None = None
+    behavior: BehaviorTerm | None = None
     sac_actor: SACActorTerm | None = None
     td3_actor: TD3ActorTerm | None = None
     behavior_cloning: BehaviorCloningTerm | None = None

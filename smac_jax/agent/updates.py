@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, apply_gradients, positive_scalar, require
-from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
+from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
+from smac_jax.agent.terms import BehaviorTerm, DenoisingTerm, TemperatureTerm, Terms, ValueTerm
 from smac_jax.losses.actor import Reduction
 from smac_jax.types import Batch, Info, Params
 
@@ -37,13 +37,25 @@ def update_denoiser(
     return apply_gradients(denoiser, gradients, state.step), info
 
 
+def update_behavior(state: AgentState, batch: Batch, term: BehaviorTerm) -> tuple[TrainState, Info]:
+    """Fit the density of the data's actions to those of the batch."""
+    behavior = require(state.behavior, "behavior")
+
+    def loss_fn(params: Params) -> tuple[jax.Array, Info]:
+        loss, info = losses.behavior_likelihood(behavior.apply_fn, params, batch.observations, batch.actions)
+        return term.weight * loss, info
+
+    gradients, info = jax.grad(loss_fn, has_aux=True)(behavior.params)
+    return apply_gradients(behavior, gradients, state.step), info
+
+
 def action_values(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
     """Values (B,) of the batch's actions as the state value's term takes them."""
     if terms.value and terms.value.target == "td":
         value = require(state.value, "value")
         next_values = value.apply_fn(value.params, batch.next_observations)[None]
         return losses.td_target(batch.rewards, batch.masks, next_values, terms.discount)
-    values = losses.ensemble_values(state.critic.apply_fn, state.target_critic, batch.observations, batch.actions)
+    values = losses.ensemble_values(critic_apply(state), state.target_critic, batch.observations, batch.actions)
     return jnp.min(values, axis=0)
 
 
@@ -69,14 +81,14 @@ def advantages(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
     """Move the actor along all its terms."""
     sample_key, distillation_key = jax.random.split(key)
-    actor_apply, critic = state.actor.apply_fn, state.critic
+    actor_apply, values_apply, critic_params = state.actor.apply_fn, critic_apply(state), state.critic.params
 
     def sac_actor(params: Params, reduction: Reduction) -> tuple[jax.Array, Info]:
         return losses.sac_actor(
             actor_apply,
             params,
-            critic.apply_fn,
-            critic.params,
+            values_apply,
+            critic_params,
             batch.observations,
             positive_scalar(state.temperature),
             sample_key,
@@ -91,8 +103,8 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
             result = losses.td3_actor(
                 actor_apply,
                 params,
-                critic.apply_fn,
-                critic.params,
+                values_apply,
+                critic_params,
                 batch.observations,
                 reduction=td3.reduction,
                 normalize=td3.normalize,

@@ -68,17 +68,21 @@ class Checkpoints:
         Raises:
             InputError: there is no checkpoint, or its shapes are not those of `like`.
         """
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, serialization.to_state_dict(like))
-        arguments = ocp.args.Composite(**{name: ocp.args.StandardRestore(target)})
         step = self.newest_step()
+        wanted = serialization.to_state_dict(like)
+        saved = set(ocp.StandardCheckpointHandler().metadata(self._manager.directory / str(step) / name))
+        # Written before there was such a part, by an agent that has none.
+        absent = {part: None for part, value in wanted.items() if value is None and part not in saved}
+        target = {part: value for part, value in wanted.items() if part not in absent}
+        arguments = ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, target))
         try:
-            restored = self._manager.restore(step, args=arguments)
+            restored = self._manager.restore(step, args=ocp.args.Composite(**{name: arguments}))
         except ValueError as error:
             raise InputError(
                 f"{self._manager.directory} does not fit the configured networks "
                 f"({str(error).strip().splitlines()[0]}); use the configuration it was trained with"
             ) from error
-        return serialization.from_state_dict(like, restored[name])
+        return serialization.from_state_dict(like, {**absent, **restored[name]})
 
     def close(self) -> None:
         """Release the manager's threads."""
