@@ -32,7 +32,7 @@ _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is 
 def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> None:
     """Train all seeds offline, or go on where an earlier call stopped; writes the files of the contract."""
     session.check_config(config)
-    terms = session.make_terms(config)
+    terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
     chunk = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)

@@ -111,6 +111,21 @@ def make_terms(config: ConfigDict) -> Terms:
     return terms
 
 
+def make_offline_terms(config: ConfigDict) -> Terms:
+    """The terms of a pre-training.
+
+    Raises:
+        InputError: the critic stands on a density of the data's actions that no term fits.
+    """
+    terms = make_terms(config)
+    if config.network.behavior and not terms.behavior:
+        raise InputError(
+            "--config.network.behavior=True puts the critic's values on a density that nothing fits; set "
+            "--config.terms.behavior.weight=1 (configs/smac.py has it), or network.behavior=False"
+        )
+    return terms
+
+
 def make_agents(
     config: ConfigDict,
     seeds: Sequence[int],

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
-from launch.session import check_config, make_terms
+from launch.session import check_config, make_offline_terms, make_terms
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
@@ -167,6 +167,15 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
 @pytest.mark.parametrize(("task", "soft"), [("adroit_binary", False), ("kitchen", False), ("locomotion", True)])
 def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, task, soft):
     assert make_terms(finetune.from_checkpoint(offline.get_config(task), "sac")).td.soft == soft
+
+
+def test_a_density_that_nothing_fits_is_refused():
+    config = smac.get_config("kitchen")
+    assert make_offline_terms(config).behavior
+    config.terms.behavior.weight = 0.0
+    with pytest.raises(InputError, match=r"--config\.network\.behavior=True .* nothing fits") as caught:
+        make_offline_terms(config)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_paper_form_is_the_same_on_narrow_data():
