@@ -53,10 +53,12 @@ def get_config(name: str) -> ConfigDict:
     config.network.critic_dueling = False
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
-    # Whether there is a score model of the data's actions, a density of them on which the critic's values stand, and a
-    # state-value function; each algorithm's file sets them.
+    # The actor's spread reads its hidden layers and does not shape them.
+    config.network.actor_detached_spread = False
+    # The critic's values stand on kappa times the log-density of the actor's imitation.
+    config.network.critic_anchored = False
+    # Whether there is a score model of the data's actions, and a state-value function; each algorithm's file sets them.
     config.network.denoiser = False
-    config.network.behavior = False
     config.network.value = False
 
     # The maze is small and its budget short.

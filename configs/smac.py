@@ -35,8 +35,10 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         config.reward.scale = 400.0
     # Narrow data's score is built into the critic, in closed form; that of other data is matched by the penalty, whose
     # field a network loses within a few hundred updates where it is steep.
-    config.network.behavior = narrow
+    config.network.critic_anchored = narrow
     config.network.denoiser = not narrow
+    # Where mean and spread are read from the same layers, the spread's gradient outweighs what makes the mean precise.
+    config.network.actor_detached_spread = narrow
     config.network.value = narrow
     # The values of states spread twenty times as far as kappa; in layers shared with them less of the score was fitted.
     config.network.critic_dueling = narrow
@@ -51,6 +53,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Share of the critic that moves into its target at each update.
     # Values of the data's own actions do not run away, and may follow faster.
     terms.tau = 0.02 if narrow else 0.005
+    # The density that the critic's values stand on is the imitating actor's, which it leaves at the switch.
+    terms.anchor_follows = narrow
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
     terms.max_log_snr = 6.0
@@ -94,10 +98,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.denoising.weight = 0.0 if narrow else 1.0
     # Share of the batch whose actions it is fitted to.
     terms.denoising.batch_fraction = 1.0 if maze else 0.5
-
-    # Fit of the density in closed form, on which the critic's values stand; it ends at the switch.
-    terms.behavior = ConfigDict()
-    terms.behavior.weight = 1.0 if narrow else 0.0
 
     # Maximum-entropy policy loss. Narrow data is imitated instead, until the switch: the critic's maximiser is less
     # precise than the imitation, around which the critic has learned its action-gradient.

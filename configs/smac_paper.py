@@ -14,16 +14,17 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     """The paper's SMAC on a task; `TASK-small` is a preset for two CPU cores."""
     config = smac.get_config(name)
     config.algorithm = "smac_paper"
+    terms = config.terms
     config.temperature = 1.0
     config.reward.scale = TASKS[config.task].reward_scale
-    config.network.value = config.network.critic_dueling = config.network.behavior = False
+    config.network.value = config.network.critic_dueling = config.network.critic_anchored = False
+    config.network.actor_detached_spread = terms.anchor_follows = False
     config.network.denoiser = True
     config.kappa = 1.0
     config.online.actor_learning_rate = 0.0
-    terms = config.terms
     terms.tau = 0.005
     terms.td.bootstrap = "critic"
-    terms.value.weight = terms.behavior.weight = 0.0
+    terms.value.weight = 0.0
     terms.denoising.weight = 1.0
     terms.score_penalty.weight = 10.0
     terms.score_penalty.kappa = "temperature"

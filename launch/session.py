@@ -115,13 +115,13 @@ def make_offline_terms(config: ConfigDict) -> Terms:
     """The terms of a pre-training.
 
     Raises:
-        InputError: the critic stands on a density of the data's actions that no term fits.
+        InputError: the critic stands on an anchor that nothing moves from where it was initialised.
     """
     terms = make_terms(config)
-    if config.network.behavior and not terms.behavior:
+    if config.network.critic_anchored and not terms.anchor_follows:
         raise InputError(
-            "--config.network.behavior=True puts the critic's values on a density that nothing fits; set "
-            "--config.terms.behavior.weight=1 (configs/smac.py has it), or network.behavior=False"
+            "--config.network.critic_anchored=True puts the critic's values on an untrained policy; set "
+            "--config.terms.anchor_follows=True (configs/smac.py has it), or network.critic_anchored=False"
         )
     return terms
 
@@ -139,11 +139,12 @@ def make_agents(
         hidden_dims=tuple(config.network.hidden_dims),
         activation=config.network.activation,
         actor_layer_norm=config.network.actor_layer_norm,
+        actor_detached_spread=config.network.actor_detached_spread,
         critic_layer_norm=config.network.critic_layer_norm,
         critic_dueling=config.network.critic_dueling,
+        critic_anchored=config.network.critic_anchored,
         critics=config.network.critics,
         denoiser=config.network.denoiser,
-        behavior=config.network.behavior,
         value=config.network.value,
         optimizer=config.optimizer.name,
         muon_every=config.optimizer.muon_every,
@@ -261,7 +262,8 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored = dict(run["config"])
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
     # Runs begun before these fields were there.
-    stored["network"] = {"critic_dueling": False, "behavior": False, **stored["network"]}
+    added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
+    stored["network"] = {**dict.fromkeys(added, False), **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     stored["online"] = {"actor_learning_rate": 0.0, "entropy_backup": True, **stored["online"]}
     return ConfigDict(stored)

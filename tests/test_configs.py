@@ -159,7 +159,7 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
     for task, built_in in (("adroit_binary", True), ("kitchen", True), ("antmaze", True), ("locomotion", False)):
         config = smac.get_config(task)
         terms = make_terms(config)
-        assert config.network.behavior == bool(terms.behavior) == built_in
+        assert config.network.critic_anchored == terms.anchor_follows == built_in
         assert config.network.denoiser == bool(terms.denoising) == bool(terms.score_penalty) == (not built_in)
 
 
@@ -169,11 +169,11 @@ def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, ta
     assert make_terms(finetune.from_checkpoint(offline.get_config(task), "sac")).td.soft == soft
 
 
-def test_a_density_that_nothing_fits_is_refused():
+def test_an_anchor_that_is_never_trained_is_refused():
     config = smac.get_config("kitchen")
-    assert make_offline_terms(config).behavior
-    config.terms.behavior.weight = 0.0
-    with pytest.raises(InputError, match=r"--config\.network\.behavior=True .* nothing fits") as caught:
+    assert make_offline_terms(config).anchor_follows
+    config.terms.anchor_follows = False
+    with pytest.raises(InputError, match=r"--config\.network\.critic_anchored=True .* untrained policy") as caught:
         make_offline_terms(config)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -182,7 +182,7 @@ def test_paper_form_is_the_same_on_narrow_data():
     narrow, wide = (smac_paper.get_config(task) for task in ("kitchen", "locomotion"))
     assert make_terms(narrow) == make_terms(wide)
     assert not narrow.network.critic_dueling
-    assert not narrow.network.behavior
+    assert not narrow.network.critic_anchored
     assert narrow.kappa == wide.kappa
 
 

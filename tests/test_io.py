@@ -188,10 +188,10 @@ def test_checkpoint_of_other_networks_is_refused(tmp_path):
     checkpoints.close()
 
 
-def test_checkpoint_from_before_an_optional_network_is_read(tmp_path):
+def test_checkpoint_from_before_an_optional_part_is_read(tmp_path):
     state = make_state()
     parts = serialization.to_state_dict(state)
-    assert parts.pop("behavior", ...) is None
+    assert parts.pop("anchor", ...) is None
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {}, agent=parts)
     assert_bit_identical(checkpoints.restore("agent", make_state(seed=5)), state)

@@ -51,6 +51,18 @@ def test_layer_norm_is_a_choice(layer_norm):
     assert ("norm_1" in shape_of(actor.init, jax.random.key(0), OBSERVATIONS)["params"]["mlp"]) == layer_norm
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_detached_spread_reads_the_hidden_layers_and_does_not_shape_them(actor, detached):
+    plain, params = actor
+    network = TanhGaussianActor(2, (16, 16), detached_spread=detached)
+    np.testing.assert_array_equal(network.apply(params, OBSERVATIONS), plain.apply(params, OBSERVATIONS))
+    gradients = jax.grad(lambda params: network.apply(params, OBSERVATIONS)[1].sum())(params)["params"]
+    assert any(leaf.any() for leaf in jax.tree.leaves(gradients["mlp"])) is not detached
+    assert gradients["log_std"]["kernel"].any()
+    gradients = jax.grad(lambda params: network.apply(params, OBSERVATIONS)[0].sum())(params)["params"]
+    assert all(gradients["mlp"][f"hidden_{layer}"]["kernel"].any() for layer in (0, 1))
+
+
 def test_state_value_sees_the_observation_alone():
     shapes = shape_of(Value((16, 8)).init, jax.random.key(0), OBSERVATIONS)["params"]
     assert shapes["mlp"]["hidden_0"] == {"kernel": (3, 16), "bias": (16,)}

@@ -23,7 +23,7 @@ from smac_jax.errors import InputError
 from smac_jax.types import Batch
 
 OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
-NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "behavior", "value", "kappa", "multiplier")
+NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "anchor", "value", "kappa", "multiplier")
 BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
 IQL = Terms(
     td=catalogue.TDTerm(bootstrap="value"),

@@ -12,7 +12,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.errors import InputError
-from smac_jax.networks import Behavior, Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
+from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
 from smac_jax.optim import make_optimizer
 from smac_jax.types import Params
 
@@ -44,8 +44,8 @@ class AgentState(flax.struct.PyTreeNode):
         target_critic: slow copy of the critic's parameters.
         temperature: scalar parameter, log alpha.
         denoiser: score model of the dataset's actions; None for methods that use none.
-        behavior: density of the dataset's actions, on which the critic's values stand (`critic_apply`); None for
-            critics that stand on none.
+        anchor: the actor's parameters, of the moment offline and of the switch online, on whose density the critic's
+            values stand (`critic_apply`); None for critics that stand on none.
         value: state-value function; None for methods that use none.
         kappa: scalar parameter, log kappa, the scale of the penalty and of the density in the critic.
         multiplier: scalar parameter, log of CQL's Lagrange multiplier.
@@ -58,7 +58,7 @@ class AgentState(flax.struct.PyTreeNode):
     target_critic: Params
     temperature: TrainState
     denoiser: TrainState | None
-    behavior: TrainState | None
+    anchor: Params | None
     value: TrainState | None
     kappa: TrainState
     multiplier: TrainState
@@ -74,11 +74,12 @@ class AgentSpec(NamedTuple):
         hidden_dims: of actor, critic and denoiser.
         activation: of actor and critic.
         actor_layer_norm: LayerNorm in the actor.
+        actor_detached_spread: the actor's spread does not shape its hidden layers.
         critic_layer_norm: LayerNorm in the critic.
         critic_dueling: the critic's values of states have layers of their own.
+        critic_anchored: the critic's values stand on the density of the actor's imitation.
         critics: ensemble size E.
         denoiser: whether there is one.
-        behavior: whether the critic stands on the density of the data's actions, with the denoiser's learning rate.
         value: whether there is a state-value function, with the critic's learning rate.
         optimizer: `adam` or `muon`.
         muon_every: updates between two of Muon's orthogonalisations.
@@ -95,11 +96,12 @@ class AgentSpec(NamedTuple):
     hidden_dims: tuple[int, ...] = (256, 256)
     activation: str = "relu"
     actor_layer_norm: bool = False
+    actor_detached_spread: bool = False
     critic_layer_norm: bool = True
     critic_dueling: bool = False
+    critic_anchored: bool = False
     critics: int = 2
     denoiser: bool = True
-    behavior: bool = False
     value: bool = False
     optimizer: str = "adam"
     muon_every: int = 1
@@ -112,14 +114,15 @@ class AgentSpec(NamedTuple):
 
 
 @functools.cache
-def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser, Value, Behavior]:
+def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser, Value]:
     """Networks by specification; equal ones give the same objects, so that equal agents share one compilation."""
     return (
-        TanhGaussianActor(spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm),
+        TanhGaussianActor(
+            spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm, spec.actor_detached_spread
+        ),
         Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm, spec.critic_dueling),
         Denoiser(spec.action_dim, spec.hidden_dims),
         Value(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
-        Behavior(spec.action_dim, spec.hidden_dims, spec.activation),
     )
 
 
@@ -140,14 +143,14 @@ def positive_scalar(state: TrainState) -> jax.Array:
 
 
 def critic_apply(state: AgentState) -> Callable[..., jax.Array]:
-    """One critic as a function of its parameters, observations and actions: the network, on the data's density if any.
+    """One critic as a function of parameters, observations and actions: the network, on the anchor's density if any.
 
     All values of an agent are this function's; the network's own are only a part of them.
     """
-    if state.behavior is None:
+    if state.anchor is None:
         return state.critic.apply_fn
     return losses.anchored_critic(
-        state.critic.apply_fn, state.behavior.apply_fn, state.behavior.params, positive_scalar(state.kappa)
+        state.critic.apply_fn, state.actor.apply_fn, state.anchor, positive_scalar(state.kappa)
     )
 
 
@@ -176,7 +179,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         State at step 0, target critic equal to the critic.
     """
     actor_key, critic_key, denoiser_key = jax.random.split(key, 3)
-    value_key, behavior_key = jax.random.fold_in(key, 3), jax.random.fold_in(key, 4)
+    value_key = jax.random.fold_in(key, 3)
     observations = jnp.zeros((1, spec.observation_dim), jnp.float32)
     actions = jnp.zeros((1, spec.action_dim), jnp.float32)
 
@@ -187,14 +190,14 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         return _train_state(None, {"log": jnp.log(jnp.asarray(value, jnp.float32))}, tx)
 
     scalar_optimizer = make_optimizer("adam", spec.temperature_learning_rate)
-    actor, critic, denoiser, value, behavior = make_networks(spec)
-    actor_optimizer = optimizer(spec.actor_learning_rate)
+    actor, critic, denoiser, value = make_networks(spec)
+    actor_params = actor.init(actor_key, observations)
     critic_params = init_ensemble(critic, critic_key, spec.critics, observations, actions)
     return AgentState(
         step=jnp.zeros((), jnp.int32),
-        actor=_train_state(actor.apply, actor.init(actor_key, observations), actor_optimizer),
+        actor=_train_state(actor.apply, actor_params, optimizer(spec.actor_learning_rate)),
         critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
-        # A copy, since a donated buffer may appear only once in the state.
+        # Copies, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
         temperature=log_scalar(spec.temperature, scalar_optimizer),
         denoiser=_train_state(
@@ -204,11 +207,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         )
         if spec.denoiser
         else None,
-        behavior=_train_state(
-            behavior.apply, behavior.init(behavior_key, observations), optimizer(spec.denoiser_learning_rate)
-        )
-        if spec.behavior
-        else None,
+        anchor=jax.tree.map(jnp.copy, actor_params) if spec.critic_anchored else None,
         value=_train_state(value.apply, value.init(value_key, observations), optimizer(spec.critic_learning_rate))
         if spec.value
         else None,

@@ -7,7 +7,7 @@ import optax
 from smac_jax.agent import updates
 from smac_jax.agent.critic_update import update_critic
 from smac_jax.agent.seeds import map_seeds
-from smac_jax.agent.state import AgentState
+from smac_jax.agent.state import AgentState, require
 from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch, Info
 
@@ -35,8 +35,7 @@ def _update_target(state: AgentState, terms: Terms) -> AgentState:
 def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """One update of every network that `terms` names, the others left bit-identical.
 
-    Order: denoiser, behavior, state value, critic (and a learned kappa or multiplier), actor, temperature, target
-    critic.
+    Order: denoiser, state value, critic (and a learned kappa or multiplier), actor, temperature, anchor, target critic.
 
     Args:
         state: agent.
@@ -57,9 +56,6 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     if terms.denoising:
         denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
-    if terms.behavior:
-        behavior, behavior_info = updates.update_behavior(state, batch, terms.behavior)
-        state, info = state.replace(behavior=behavior), info | behavior_info
     if terms.value:
         value, value_info = updates.update_value(state, batch, terms.value, terms)
         state, info = state.replace(value=value), info | value_info
@@ -76,6 +72,9 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
             lambda: _update_policy(state, batch, actor_key, terms),
             lambda: (state, nothing),
         )
+    if terms.anchor_follows:
+        require(state.anchor, "critic_anchored")
+        state = state.replace(anchor=state.actor.params)
     if terms.trains_critic and terms.target_delay == 1:
         state = _update_target(state, terms)
     elif terms.trains_critic:

@@ -102,13 +102,6 @@ class DenoisingTerm:
 
 
 @dataclasses.dataclass(frozen=True)
-class BehaviorTerm:
-    """Fit of the density of the data's actions, on which the critic's values stand."""
-
-    weight: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
 class SACActorTerm:
     """Maximum-entropy policy loss; `reduction` is over the critics."""
 
@@ -166,6 +159,7 @@ class Terms:
         tau: share of the critic that moves into its target at each target update.
         policy_delay: actor and temperature move on every `policy_delay`-th step (TD3 uses 2).
         target_delay: the target critic moves on every `target_delay`-th step (TD3 uses 2).
+        anchor_follows: the anchor, on which the critic's values stand, is the actor of the moment; it stays otherwise.
         min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
         max_log_snr: cleanest level.
         td: critic term.
@@ -173,7 +167,6 @@ class Terms:
         score_penalty: critic term; needs the denoiser.
         value: state-value term.
         denoising: denoiser term.
-        behavior: term of the data's action density.
         sac_actor: actor term.
         td3_actor: actor term.
         behavior_cloning: actor term.
@@ -186,6 +179,7 @@ class Terms:
     tau: float = 0.005
     policy_delay: int = 1
     target_delay: int = 1
+    anchor_follows: bool = False
     min_log_snr: float = -1.0
     max_log_snr: float = 6.0
     td: TDTerm | None = None
@@ -193,7 +187,6 @@ class Terms:
     score_penalty: ScorePenaltyTerm | None = None
     value: ValueTerm | None = None
     denoising: DenoisingTerm | None = None
-    behavior: BehaviorTerm | None = None
     sac_actor: SACActorTerm | None = None
     td3_actor: TD3ActorTerm | None = None
     behavior_cloning: BehaviorCloningTerm | None = None

@@ -9,7 +9,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
-from smac_jax.agent.terms import BehaviorTerm, DenoisingTerm, TemperatureTerm, Terms, ValueTerm
+from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
 from smac_jax.losses.actor import Reduction
 from smac_jax.types import Batch, Info, Params
 
@@ -35,18 +35,6 @@ def update_denoiser(
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(denoiser.params)
     return apply_gradients(denoiser, gradients, state.step), info
-
-
-def update_behavior(state: AgentState, batch: Batch, term: BehaviorTerm) -> tuple[TrainState, Info]:
-    """Fit the density of the data's actions to those of the batch."""
-    behavior = require(state.behavior, "behavior")
-
-    def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        loss, info = losses.behavior_likelihood(behavior.apply_fn, params, batch.observations, batch.actions)
-        return term.weight * loss, info
-
-    gradients, info = jax.grad(loss_fn, has_aux=True)(behavior.params)
-    return apply_gradients(behavior, gradients, state.step), info
 
 
 def action_values(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:

@@ -6,7 +6,6 @@ None of them knows this package's train state or configuration, so any JAX agent
 * `critic_apply(params, observations, actions) -> values`, (B,), is *one* critic. An argument named
   `critic_params` is an ensemble: every leaf has a leading axis E, also when E = 1.
 * `denoiser_apply(params, noised_actions, observations, log_snr) -> noise`, (B, A).
-* `behavior_apply(params, observations) -> (mean, log_std)`, both (B, A), of the data's actions.
 * `value_apply(params, observations) -> values`, (B,), is a state-value function.
 * Each loss returns `(loss, info)`: a scalar to differentiate, and a dict of scalars to log.
 """
@@ -17,7 +16,7 @@ from smac_jax.losses.actor import (
     score_distillation,
     td3_actor,
 )
-from smac_jax.losses.behavior import anchored_critic, behavior_likelihood, softened_log_density
+from smac_jax.losses.anchor import anchored_critic, softened_log_density
 from smac_jax.losses.conservative import Proposals, cql_penalty, gap_multiplier
 from smac_jax.losses.critic import ensemble_values, smooth_actions, td_error, td_target
 from smac_jax.losses.score import (
@@ -37,7 +36,6 @@ __all__ = [
     "advantage_weighted_actor",
     "anchored_critic",
     "behavior_cloning",
-    "behavior_likelihood",
     "cql_penalty",
     "denoising_score_matching",
     "ensemble_values",

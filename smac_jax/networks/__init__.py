@@ -1,9 +1,8 @@
 """Networks: tanh-Gaussian actor, critic ensemble, state value, and the denoiser and density of the data's actions."""
 
 from smac_jax.networks.actor import TanhGaussianActor
-from smac_jax.networks.behavior import Behavior
 from smac_jax.networks.critic import Critic, init_ensemble
 from smac_jax.networks.denoiser import Denoiser
 from smac_jax.networks.value import Value
 
-__all__ = ["Behavior", "Critic", "Denoiser", "TanhGaussianActor", "Value", "init_ensemble"]
+__all__ = ["Critic", "Denoiser", "TanhGaussianActor", "Value", "init_ensemble"]

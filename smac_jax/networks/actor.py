@@ -22,12 +22,14 @@ class TanhGaussianActor(nn.Module):
         hidden_dims: width of each hidden layer.
         activation: a key of `networks.mlp.ACTIVATIONS`.
         layer_norm: normalise before each activation.
+        detached_spread: the spread reads the hidden layers and does not shape them.
     """
 
     action_dim: int
     hidden_dims: Sequence[int]
     activation: str = "relu"
     layer_norm: bool = False
+    detached_spread: bool = False
 
     @nn.compact
     def __call__(self, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -35,5 +37,7 @@ class TanhGaussianActor(nn.Module):
         hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="mlp")(observations)
         small = nn.initializers.orthogonal(1e-2)
         mean = nn.Dense(self.action_dim, kernel_init=small, name="mean")(hidden)
+        if self.detached_spread:
+            hidden = jax.lax.stop_gradient(hidden)
         log_std = nn.Dense(self.action_dim, kernel_init=small, name="log_std")(hidden)
         return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
