@@ -1,4 +1,4 @@
-"""Networks: tanh-Gaussian actor, critic ensemble, state value, and the denoiser and density of the data's actions."""
+"""Networks: tanh-Gaussian actor, critic ensemble, state value, and the denoiser of the data's actions."""
 
 from smac_jax.networks.actor import TanhGaussianActor
 from smac_jax.networks.critic import Critic, init_ensemble
