@@ -17,15 +17,15 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # says what that changes, and why.
     narrow = config.task in NARROW
     # Half of pen's and three quarters of door's episodes fail, and are not to be imitated whole.
-    weighted = config.task == "adroit_binary"
+    adroit = config.task == "adroit_binary"
     maze = config.task == "pointmaze"
 
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
     # imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
     # About a hundredth of the spread of the data's returns, in the learner's reward: 150 in HalfCheetah. Where the
-    # score is built in, it is larger: a twentieth and a tenth (190 in pen, 180 in AntMaze), and in the kitchen, whose
-    # imitation bears the least, a half. docs/recipe.md has smaller ones.
+    # score is built in, it is larger: a twentieth and a tenth (190 in pen, 180 in AntMaze), and in the kitchen, where
+    # smaller ones did not hold, a half.
     # The maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
     # (docs/quickstart/other_seeds).
     kappa = {"kitchen": 100.0, "adroit_binary": 10.0, "antmaze": 20.0, "pointmaze": 0.1}
@@ -38,8 +38,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.network.critic_anchored = narrow
     config.network.denoiser = not narrow
     # Where mean and spread are read from the same layers, the spread's gradient outweighs what makes the mean precise:
-    # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, the mean is lost.
-    config.network.actor_detached_spread = config.task == "adroit_binary"
+    # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, it begins lower.
+    config.network.actor_detached_spread = adroit
     config.network.value = narrow
     # The values of states spread twenty times as far as kappa; in layers shared with them less of the score was fitted.
     config.network.critic_dueling = narrow
@@ -80,7 +80,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.value.expectile = 0.7
     # What it is an expectile of: the target `critic`'s values of the data's actions, or one-step targets (`td`) of its
     # own, which know nothing of the score and weigh the imitation below. Not tried on kitchen and AntMaze.
-    terms.value.target = "td" if weighted else "critic"
+    terms.value.target = "td" if adroit else "critic"
 
     # Score-matching penalty on the critic's action-gradient.
     terms.score_penalty = ConfigDict()
@@ -113,15 +113,15 @@ def get_config(name: str = "locomotion") -> ConfigDict:
 
     # Imitation of the data by the actor; 0 is off. It ends at the switch.
     terms.behavior_cloning = ConfigDict()
-    terms.behavior_cloning.weight = 1.0 if narrow and not weighted else 0.0
+    terms.behavior_cloning.weight = 1.0 if narrow and not adroit else 0.0
     terms.behavior_cloning.loss_type = "log_prob"
 
     # The same, weighted by exp(inverse_temperature * advantage); 0 is off. Advantages of the critic's values would hold
     # kappa log p too, which makes the weights noisy where the score is fitted well.
     terms.advantage_weighted = ConfigDict()
-    terms.advantage_weighted.weight = 1.0 if weighted else 0.0
+    terms.advantage_weighted.weight = 1.0 if adroit else 0.0
     # IQL's for these tasks.
-    terms.advantage_weighted.inverse_temperature = 0.5 if weighted else 1.0
+    terms.advantage_weighted.inverse_temperature = 0.5 if adroit else 1.0
     terms.advantage_weighted.max_weight = 100.0
 
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the

@@ -60,6 +60,17 @@ def test_action_gradient_is_the_networks_and_kappa_times_the_score():
     np.testing.assert_allclose(gradients[0] - gradients[1], jnp.stack([expected] * 2), rtol=1e-3, atol=1e-4)
 
 
+def test_spread_is_at_least_a_tenth_of_the_action_space():
+    def gradient(std):
+        actor = lambda *_: (jnp.arctanh(MEAN), jnp.full_like(MEAN, np.log(std)))  # noqa: E731
+        values = losses.anchored_critic(lambda *_: jnp.zeros(len(X)), actor, {}, KAPPA)
+        return jax.grad(lambda actions: values({}, X, actions).sum())(X)
+
+    narrow = KAPPA * score(X, MEAN, jnp.full_like(MEAN, np.log(0.1)))
+    np.testing.assert_allclose(gradient(1e-3), narrow, rtol=1e-4, atol=1e-2)
+    assert not np.allclose(gradient(1.0), narrow, rtol=0.1)
+
+
 def test_values_move_neither_the_anchor_nor_kappa():
     state, batch = anchored(), make_batch()
 

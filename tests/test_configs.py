@@ -184,6 +184,7 @@ def test_paper_form_is_the_same_on_narrow_data():
     assert make_terms(narrow) == make_terms(wide)
     assert not narrow.network.critic_dueling
     assert not narrow.network.critic_anchored
+    assert not smac_paper.get_config("adroit_binary").network.actor_detached_spread
     assert narrow.kappa == wide.kappa
 
 
