@@ -5,6 +5,7 @@
 Any field of the configuration is set by --config.a.b=value. The same command again goes on where it stopped.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -29,8 +30,12 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds, trained together: --seeds=0,1
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is not local.")
 
 
-def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> None:
-    """Train all seeds offline, or go on where an earlier call stopped; writes the files of the contract."""
+def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> Iterator[int]:
+    """Train all seeds offline, or go on where an earlier call stopped; writes the files of the contract.
+
+    Yields:
+        The number of updates so far, several at a time. A caller that stops asking stops the training.
+    """
     session.check_config(config)
     terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
@@ -74,9 +79,16 @@ def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
             recorder.check()
             if is_evaluated(step) or step % config.checkpoint_every == 0:
                 recorder.record(step, state, is_evaluated(step))
+            yield step
     logger.close()
     checkpoints.close()
     write_offline_summary(workdir, config, source.dataset_id, seeds, watch)
+
+
+def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> None:
+    """Go through `training` to its end."""
+    for _ in training(config, source, workdir, seeds):
+        pass
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python -m launch.speed --workdir=DIR [--peers] [--only=reference,widths] [--page=docs/speed.md]
 
 Every row is a process of its own with its own number of threads; those of a group take turns, so that a machine whose
-speed drifts slows all of them alike. On two cores all groups take about 40 minutes, --peers included, and nothing else
+speed drifts slows all of them alike. On two cores all groups take about 50 minutes, --peers included, and nothing else
 should run meanwhile.
 
 Writes DIR/speed.json, whose rows come as each group ends, DIR/speed.md and DIR/speed.png. The same command again goes
@@ -26,7 +26,7 @@ from smac_jax.errors import InputError
 from smac_jax.io.workdir import read_json, write_json
 from smac_jax.speed.data import TRANSITIONS
 from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
-from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY
+from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY, PROGRAM
 from smac_jax.speed.page import write_page
 from smac_jax.speed.penalty_forms import FORMS
 from smac_jax.speed.rows import bfloat16_ratio, make_rows, same_row, summarize_sgemm
@@ -61,7 +61,9 @@ AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "critics": ("critics", (2, 10)),
 }
 """What is varied for SMAC and SAC, one field at a time."""
-GROUPS = ("reference", "penalty", *AXES, "seeds", "threads", "loop")
+GROUPS = ("reference", "penalty", *AXES, "seeds", "threads", "loop", "program")
+EVALUATED = {"eval.every": 5_000}
+"""Of the program's rows, the one with evaluations: every tenth of a pre-training on two CPU cores."""
 SPEED_FILE = "speed.json"
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
@@ -76,7 +78,8 @@ def our_worker(**changes: Any) -> Worker:
     """A worker of ours that differs from the reference."""
     row = {**REFERENCE, **changes}
     live = row["method"] == ENVIRONMENT or row["method"].startswith(ONLINE)
-    module = "launch.peers.online_worker" if live else "launch.speed_worker"
+    whole = row["method"].startswith(PROGRAM)
+    module = "launch.peers.online_worker" if live else "launch.program_worker" if whole else "launch.speed_worker"
     return Worker([sys.executable, "-m", module, json.dumps(row)], {}, row)
 
 
@@ -116,6 +119,11 @@ def our_groups(names: Iterable[str]) -> list[Group]:
             for method in (ENVIRONMENT, "sac", f"{ONLINE}sac")
         ],
     }
+    rows["program"] = [
+        {"method": method, "threads": threads, "overrides": overrides}
+        for threads in counts
+        for method, overrides in (("smac", {}), (f"{PROGRAM}smac", {}), (f"{PROGRAM}smac", EVALUATED))
+    ]
     for name, (field, values) in AXES.items():
         rows[name] = [{"method": method, field: value} for value in values for method in ("smac", "sac")]
     return [with_sgemm(name, (our_worker(**row) for row in rows[name])) for name in GROUPS if name in names]

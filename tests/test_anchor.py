@@ -8,67 +8,94 @@ from test_step import identical, make_agent, make_batch, update
 
 from smac_jax import losses
 from smac_jax.agent import terms as catalogue
-from smac_jax.agent.state import critic_apply
+from smac_jax.agent.state import critic_apply, critic_apply_by_distance
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
+from smac_jax.losses.anchor import anchor_scale
 from smac_jax.networks import tanh_normal
 
 KAPPA = 5.0
 MEAN = jnp.array([[0.2, -0.5], [0.0, 0.9]])
 LOG_STD = jnp.log(jnp.array([[0.1, 0.4], [1.0, 0.2]]))
-X = jnp.array([[0.3, 0.7], [-0.8, 0.9]])
+ACTIONS = jnp.array([[0.3, 0.7], [-0.8, 0.9]])
 
 
-def score(actions, mean=MEAN, log_std=LOG_STD):
-    return jax.grad(lambda actions: losses.softened_log_density(mean, log_std, actions).sum())(actions)
+def score(distances):
+    return jax.grad(lambda distances: losses.softened_log_density(distances).sum())(distances)
 
 
 def test_softened_density_by_hand():
-    z = (X - MEAN) / jnp.exp(LOG_STD)
-    np.testing.assert_allclose(
-        losses.softened_log_density(MEAN, LOG_STD, X), -1.5 * np.log(1 + z**2 / 3).sum(axis=-1), rtol=1e-5
-    )
-    np.testing.assert_array_equal(losses.softened_log_density(MEAN, LOG_STD, MEAN), 0.0)
+    z = np.array([[0.3, -2.0], [0.0, 5.0]])
+    np.testing.assert_allclose(losses.softened_log_density(z), -1.5 * np.log(1 + z**2 / 3).sum(axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(losses.softened_log_density(jnp.zeros((2, 3))), 0.0)
 
 
 def test_its_score_is_a_gaussians_near_the_mode_and_falls_with_the_distance_far_from_it():
-    std = jnp.exp(LOG_STD)
-    np.testing.assert_allclose(score(MEAN + 1e-2 * std), -1e-2 / std, rtol=1e-3)
-    np.testing.assert_allclose(score(MEAN + 1e3 * std), -3 / (1e3 * std), rtol=1e-4)
+    np.testing.assert_allclose(score(jnp.full(2, 1e-2)), -1e-2, rtol=1e-3)
+    np.testing.assert_allclose(score(jnp.full(2, 1e3)), -3 / 1e3, rtol=1e-4)
 
 
-def test_linearized_is_the_mode_and_the_spread_of_a_narrow_policy():
-    mean, log_std = jnp.array([0.3, -1.5, 4.0]), jnp.log(jnp.array([1e-3, 2e-3, 1e-3]))
-    mode, log_spread = tanh_normal.linearized(mean, log_std)
-    x = mean + jnp.exp(log_std) * jax.random.normal(jax.random.key(0), (20_000, 3))
-    np.testing.assert_allclose(mode, jnp.tanh(mean), rtol=1e-6)
-    np.testing.assert_allclose(jnp.exp(log_spread), jnp.tanh(x).std(axis=0), rtol=3e-2)
+def test_scale_is_the_policys_own_before_the_tanh_and_a_tenth_behind_it_where_that_is_wider():
+    np.testing.assert_allclose(anchor_scale(MEAN, jnp.full_like(MEAN, np.log(0.5))), 0.5, rtol=1e-5)
+    mean = jnp.array([0.0, 1.5, -2.5])
+    scale = anchor_scale(mean, jnp.full(3, np.log(1e-3)))
+    # The action's change with a small step of that many spreads.
+    step = 1e-3
+    moved = (jnp.tanh(mean + step * scale) - jnp.tanh(mean)) / step
+    np.testing.assert_allclose(moved, 0.1, rtol=5e-3)
 
 
 def anchored(**changes):
     return make_agent(critic_anchored=True, kappa=KAPPA, **changes)
 
 
-def test_action_gradient_is_the_networks_and_kappa_times_the_score():
+def flat(mean, std):
+    """Values of an anchored critic whose network is 0, as a function of actions, for the actor's mean and spread."""
+    actor = lambda *_: (mean, jnp.full_like(mean, np.log(std)))  # noqa: E731
+    values = losses.anchored_critic(lambda *_: jnp.zeros(len(mean)), actor, {}, KAPPA)
+    return lambda actions: values({}, mean, actions)
+
+
+def test_values_by_hand():
+    z = (np.arctanh(np.asarray(ACTIONS)) - np.asarray(MEAN)) / 0.5
+    expected = -KAPPA * 1.5 * np.log(1 + z**2 / 3).sum(axis=-1)
+    np.testing.assert_allclose(flat(MEAN, 0.5)(ACTIONS), expected, rtol=1e-4)
+
+
+def test_samples_of_the_policy_ask_as_little_of_its_mode_as_the_mode_itself():
+    values = flat(MEAN, 0.5)
+    noise = 0.5 * jax.random.normal(jax.random.key(0), (5_000, 1, 1))
+    both = jnp.concatenate([noise, -noise])
+
+    def sampled(mean):
+        return jax.vmap(lambda shift: values(jnp.tanh(mean + shift)))(both).mean(axis=0).sum()
+
+    np.testing.assert_allclose(jax.grad(sampled)(MEAN), 0.0, atol=1e-3)
+    np.testing.assert_allclose(jax.grad(lambda mean: values(jnp.tanh(mean)).sum())(MEAN), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("action", [-1.0, 1.0, 0.9999999])
+def test_values_and_gradients_are_finite_at_the_bounds(action):
+    values = flat(jnp.full((2, 2), 4.0), 0.1)
+    actions = jnp.full((2, 2), action)
+    value, gradient = jax.value_and_grad(lambda actions: values(actions).sum())(actions)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_distances_are_those_of_the_actions():
     state, batch = anchored(), make_batch()
-    gradients = [
-        losses.action_gradient(apply, state.critic.params, batch.observations, batch.actions)
-        for apply in (critic_apply(state), state.critic.apply_fn)
-    ]
-    mode, log_spread = tanh_normal.linearized(*state.actor.apply_fn(state.anchor, batch.observations))
-    expected = KAPPA * score(batch.actions, mode, jnp.maximum(log_spread, np.log(0.1)))
-    np.testing.assert_allclose(gradients[0] - gradients[1], jnp.stack([expected] * 2), rtol=1e-3, atol=1e-4)
-
-
-def test_spread_is_at_least_a_tenth_of_the_action_space():
-    def gradient(std):
-        actor = lambda *_: (jnp.arctanh(MEAN), jnp.full_like(MEAN, np.log(std)))  # noqa: E731
-        values = losses.anchored_critic(lambda *_: jnp.zeros(len(X)), actor, {}, KAPPA)
-        return jax.grad(lambda actions: values({}, X, actions).sum())(X)
-
-    narrow = KAPPA * score(X, MEAN, jnp.full_like(MEAN, np.log(0.1)))
-    np.testing.assert_allclose(gradient(1e-3), narrow, rtol=1e-4, atol=1e-2)
-    assert not np.allclose(gradient(1.0), narrow, rtol=0.1)
+    mean, log_std = state.actor.apply_fn(state.anchor, batch.observations)
+    distances = jax.random.normal(jax.random.key(0), mean.shape)
+    params = jax.tree.map(lambda leaf: leaf[0], state.critic.params)
+    actions = jnp.tanh(mean + anchor_scale(mean, log_std) * distances)
+    by_action, by_distance = critic_apply(state), critic_apply_by_distance(state)
+    np.testing.assert_allclose(
+        by_distance(params, batch.observations, distances),
+        by_action(params, batch.observations, actions),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def test_values_move_neither_the_anchor_nor_kappa():
@@ -98,12 +125,42 @@ def test_every_term_of_the_critic_sees_values_on_the_density(terms):
     assert not identical(after.actor.params, plain.actor.params)
 
 
-def test_score_penalty_asks_for_what_the_density_leaves():
-    terms = Terms(score_penalty=catalogue.ScorePenaltyTerm())
-    state, batch = anchored(), make_batch()
-    _, info = update(state, batch, jax.random.key(0), terms)
-    _, plain = update(make_agent(kappa=KAPPA), batch, jax.random.key(0), terms)
-    assert float(info["action_gradient_norm"]) > float(plain["action_gradient_norm"])
+PENALTY = Terms(score_penalty=catalogue.ScorePenaltyTerm(weight=10.0), anchor_follows=True)
+
+
+def test_penalty_is_what_the_network_adds_to_the_score_at_points_of_the_anchor():
+    state, batch = anchored(denoiser=False), make_batch()
+    key = jax.random.key(0)
+    _, info = update(state, batch, key, PENALTY)
+    observations = state.standardizer(batch.observations)
+    mean, log_std = state.actor.apply_fn(state.anchor, observations)
+    _, penalty_key = jax.random.split(jax.random.fold_in(key, 1))
+    distances = jax.random.normal(penalty_key, mean.shape)
+
+    def network(critic_params, distances):
+        actions = jnp.tanh(mean + anchor_scale(mean, log_std) * distances)
+        return state.critic.apply_fn(critic_params, observations, actions).sum()
+
+    gradients = jax.vmap(jax.grad(network, argnums=1), in_axes=(0, None))(state.critic.params, distances)
+    expected = (np.asarray(gradients) ** 2).sum(axis=-1).mean()
+    assert float(info["score_penalty"]) == pytest.approx(expected, rel=1e-3)
+    energy = (KAPPA**2 * np.asarray(score(distances)) ** 2).sum(axis=-1).mean()
+    assert float(info["score_explained"]) == pytest.approx(1 - expected / energy, abs=1e-4)
+
+
+def test_penalty_flattens_the_network_around_the_anchor():
+    state, batch = anchored(denoiser=False), make_batch()
+    infos = []
+    for index in range(200):
+        state, info = update(state, batch, jax.random.key(index), PENALTY)
+        infos.append(float(info["score_penalty"]))
+    assert infos[-1] < 0.5 * infos[0]
+
+
+def test_kappa_of_the_anchor_cannot_be_learned_by_its_penalty():
+    for changes in ({"kappa": "learned"}, {"policy_fraction": 0.5}):
+        with pytest.raises(InputError, match=r"anchor_follows=True takes the anchor's own score"):
+            Terms(score_penalty=catalogue.ScorePenaltyTerm(**changes), anchor_follows=True)
 
 
 def test_anchor_follows_the_actor_offline_and_stays_online():

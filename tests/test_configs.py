@@ -161,7 +161,8 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
         terms = make_terms(config)
         assert config.network.critic_anchored == terms.anchor_follows == built_in
         assert config.network.actor_detached_spread == (task == "adroit_binary")
-        assert config.network.denoiser == bool(terms.denoising) == bool(terms.score_penalty) == (not built_in)
+        assert config.network.denoiser == bool(terms.denoising) == terms.needs_denoiser == (not built_in)
+        assert terms.score_penalty
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])

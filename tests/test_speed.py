@@ -224,6 +224,29 @@ def test_the_environment_is_measured_alone(tmp_path):
     assert measured.rates[0] > 100
 
 
+def test_the_program_is_compared_with_its_updates_alone():
+    evaluated = {"eval.every": 10}
+    measured = [
+        fabricate([200.0, 100.0], method="smac"),
+        fabricate([190.0, 98.0], method="program-smac", flops_per_update=None),
+        fabricate([180.0, 95.0], method="program-smac", flops_per_update=None, overrides=evaluated),
+    ]
+    scan, program, with_evaluations = make_rows("program", measured)
+    assert "scan_ratio" not in scan
+    assert program["scan_ratio"] == pytest.approx((0.95 + 0.98) / 2)
+    assert with_evaluations["scan_ratio_spread"] == pytest.approx([0.9, 0.95])
+
+
+def test_the_program_is_measured_with_its_evaluations(tmp_path):
+    short = {"log_every": 20, "eval.episodes": 1, "eval.every": 100}
+    worker = our_worker(hidden_dims=(8,), batch_size=4, method="program-smac", overrides=short)
+    measured, failures = measure(Group("program", [worker]), 1, 0.1, tmp_path, lambda _: None)
+    assert not failures
+    [row] = make_rows("program", measured)
+    assert row["updates_per_second"] > 20
+    assert row["scan_ratio"] is None, "nothing measured the updates alone"
+
+
 NO_PEAK = {"threads": 1, "sgemm_gflops": None}
 SETTINGS = {"only": ["reference", "widths"], "peers": True, "rounds": 3, "seconds": 0.5, "transitions": 100_000}
 

@@ -8,10 +8,8 @@ from ml_collections import ConfigDict
 from configs import suites
 
 
-def _screen(
-    config: str, dataset: str, recipe: dict[str, str] | None = None, episodes: int = 50, every: int = 250
-) -> ConfigDict:
-    pretrain, finetune = {"eval": {"episodes": episodes}}, {"eval": {"episodes": episodes, "every": every}}
+def _screen(config: str, dataset: str, recipe: dict[str, str] | None = None, episodes: int = 50) -> ConfigDict:
+    pretrain, finetune = {"eval": {"episodes": episodes}}, {"eval": {"episodes": episodes, "every": 250}}
     return suites.task(f"{config}-small", dataset, recipe=recipe, pretrain=pretrain, finetune=finetune)
 
 
@@ -33,9 +31,9 @@ def get_config() -> ConfigDict:
     tasks = suite.tasks
     tasks.pen = _adroit("pen")
     tasks.door = _adroit("door")
-    # An episode takes 0.7 s in the kitchen and half of that in the AntMaze.
-    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", episodes=10, every=500)
-    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", episodes=10, every=500)
-    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0", every=500)
+    # An episode takes 0.7 s in the kitchen.
+    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", episodes=10)
+    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", episodes=10)
+    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0")
     tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", episodes=10)
     return suite

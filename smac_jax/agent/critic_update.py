@@ -11,7 +11,14 @@ import optax
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
-from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
+from smac_jax.agent.state import (
+    AgentState,
+    apply_gradients,
+    critic_apply,
+    critic_apply_by_distance,
+    positive_scalar,
+    require,
+)
 from smac_jax.agent.terms import ScorePenaltyTerm, TDTerm, Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
@@ -22,9 +29,9 @@ class Points(NamedTuple):
 
     Attributes:
         observations: (P, O).
-        actions: (P, A), noised.
-        scores: (P, A).
-        weights: (P,), 1 - abar.
+        actions: (P, A), noised; distances from the mode where the score is the anchor's.
+        scores: (P, A), with respect to them.
+        weights: (P,), 1 - abar; 1 where the score is the anchor's.
     """
 
     observations: jax.Array
@@ -89,10 +96,19 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     )
 
 
+def _anchor_points(batch: Batch, key: jax.Array) -> Points:
+    """Points drawn from the anchor's density."""
+    distances = jax.random.normal(key, batch.actions.shape, batch.actions.dtype)
+    scores = jax.grad(lambda points: losses.softened_log_density(points).sum())(distances)
+    return Points(batch.observations, distances, scores, jnp.ones(distances.shape[0]))
+
+
 def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, term: ScorePenaltyTerm, terms: Terms) -> Points:
     """Points of the score-matching penalty, at every noise level, at the first states of the batch."""
-    level_key, noise_key, action_key = jax.random.split(key, 3)
     batch = batch.share(term.batch_fraction)
+    if terms.anchor_follows:
+        return _anchor_points(batch, key)
+    level_key, noise_key, action_key = jax.random.split(key, 3)
     actions = batch.actions
     policy_points = round(term.policy_fraction * actions.shape[0])
     if policy_points > 0:
@@ -154,7 +170,7 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
     gradient, info = jax.grad(value_loss, has_aux=True)(state.critic.params)
     if penalty and points is not None:
         # Taken apart from the others, which costs nothing as they share no work, so that their directions compare.
-        penalty_gradient, kappa_gradient, penalty_info = _penalty_gradients(state, points, penalty)
+        penalty_gradient, kappa_gradient, penalty_info = _penalty_gradients(state, points, penalty, terms)
         info |= penalty_info | _compare(gradient, penalty_gradient)
         gradient = jax.tree.map(jnp.add, gradient, penalty_gradient)
         if penalty.kappa == "learned":
@@ -166,9 +182,11 @@ def update_critic(state: AgentState, batch: Batch, key: jax.Array, terms: Terms)
     return state.replace(critic=apply_gradients(state.critic, gradient, state.step)), info
 
 
-def _penalty_gradients(state: AgentState, points: Points, term: ScorePenaltyTerm) -> tuple[Params, Params, Info]:
+def _penalty_gradients(
+    state: AgentState, points: Points, term: ScorePenaltyTerm, terms: Terms
+) -> tuple[Params, Params, Info]:
     """Gradients of the score-matching penalty with respect to critic and kappa, and its info."""
-    apply_fn = critic_apply(state)
+    apply_fn = critic_apply_by_distance(state) if terms.anchor_follows else critic_apply(state)
 
     def loss_fn(critic_params: Params, kappa_params: Params) -> tuple[jax.Array, Info]:
         tied = term.kappa == "temperature"

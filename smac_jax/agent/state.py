@@ -154,6 +154,14 @@ def critic_apply(state: AgentState) -> Callable[..., jax.Array]:
     )
 
 
+def critic_apply_by_distance(state: AgentState) -> Callable[..., jax.Array]:
+    """`critic_apply` of distances from the anchor's mode, see `losses.anchored_critic_by_distance`."""
+    anchor = require(state.anchor, "critic_anchored")
+    return losses.anchored_critic_by_distance(
+        state.critic.apply_fn, state.actor.apply_fn, anchor, positive_scalar(state.kappa)
+    )
+
+
 def apply_gradients(network: TrainState, gradients: Params, step: jax.Array) -> TrainState:
     """Move a network along its gradients; `step` is the agent's, for optimisers that do not do the same every time."""
     updates, opt_state = network.tx.update(gradients, network.opt_state, network.params, step=step)

@@ -43,6 +43,9 @@ class TDTerm:
 class ScorePenaltyTerm:
     """Score-matching penalty on the critic's action-gradient.
 
+    The score is the denoiser's, at noised actions, or where the anchor follows the actor its own, at actions drawn from
+    it.
+
     Attributes:
         weight: lambda.
         kappa: where the scale between score and gradient comes from: `fixed` at its initial value, `learned`
@@ -164,7 +167,7 @@ class Terms:
         max_log_snr: cleanest level.
         td: critic term.
         conservative: critic term.
-        score_penalty: critic term; needs the denoiser.
+        score_penalty: critic term; needs the denoiser, or an anchor that follows.
         value: state-value term.
         denoising: denoiser term.
         sac_actor: actor term.
@@ -205,6 +208,12 @@ class Terms:
             term = getattr(self, name)
             if term and not 0 < term.batch_fraction <= 1:
                 raise InputError(f"terms.{name}.batch_fraction={term.batch_fraction} must lie in (0, 1]")
+        penalty = self.score_penalty
+        if penalty and self.anchor_follows and (penalty.kappa != "fixed" or penalty.policy_fraction > 0):
+            raise InputError(
+                "terms.score_penalty with terms.anchor_follows=True takes the anchor's own score and kappa; set "
+                "terms.score_penalty.kappa=fixed and policy_fraction=0"
+            )
         if self.td and self.td.samples > 1 and (self.td.soft or self.td.next_action == "mode"):
             raise InputError(
                 "terms.td.samples above 1 needs next_action=sample and soft=False: the largest value counts"
@@ -231,7 +240,7 @@ class Terms:
     @property
     def needs_denoiser(self) -> bool:
         """Whether any term reads or moves the denoiser."""
-        return any((self.denoising, self.score_penalty, self.score_distillation))
+        return any((self.denoising, self.score_penalty and not self.anchor_follows, self.score_distillation))
 
     @property
     def needs_value(self) -> bool:

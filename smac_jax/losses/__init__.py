@@ -16,7 +16,7 @@ from smac_jax.losses.actor import (
     score_distillation,
     td3_actor,
 )
-from smac_jax.losses.anchor import anchored_critic, softened_log_density
+from smac_jax.losses.anchor import anchored_critic, anchored_critic_by_distance, softened_log_density
 from smac_jax.losses.conservative import Proposals, cql_penalty, gap_multiplier
 from smac_jax.losses.critic import ensemble_values, smooth_actions, td_error, td_target
 from smac_jax.losses.score import (
@@ -35,6 +35,7 @@ __all__ = [
     "add_noise",
     "advantage_weighted_actor",
     "anchored_critic",
+    "anchored_critic_by_distance",
     "behavior_cloning",
     "cql_penalty",
     "denoising_score_matching",

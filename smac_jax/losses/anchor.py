@@ -15,8 +15,10 @@ STD_MIN = 0.1
 faster than that beside the policy leaves its actor no step that does not overshoot."""
 _TAIL = 3.0
 
+Apply = Callable[..., jax.Array]
 
-def softened_log_density(mean: jax.Array, log_std: jax.Array, actions: jax.Array) -> jax.Array:
+
+def softened_log_density(distances: jax.Array) -> jax.Array:
     """A Gaussian's log-density with softened tails, less that of its mode.
 
     With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = 3: near the mode
@@ -24,32 +26,47 @@ def softened_log_density(mean: jax.Array, log_std: jax.Array, actions: jax.Array
     was added. It is the Lorentzian of robust statistics (Black and Anandan, 1996).
 
     Args:
-        mean: (..., A).
-        log_std: (..., A), natural logarithm.
-        actions: (..., A).
+        distances: (..., A), from the mode, in standard deviations.
 
     Returns:
         (...), in nats, at most 0.
     """
-    chex.assert_equal_shape((mean, log_std, actions))
-    squares = ((actions - mean) * jnp.exp(-log_std)) ** 2
-    return -0.5 * _TAIL * jnp.sum(jnp.log1p(squares / _TAIL), axis=-1)
+    return -0.5 * _TAIL * jnp.sum(jnp.log1p(distances**2 / _TAIL), axis=-1)
+
+
+def anchor_scale(mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    """Standard deviation (..., A) of a policy before its tanh, of at least `STD_MIN` behind it, to first order.
+
+    Args:
+        mean: (..., A), before the tanh.
+        log_std: (..., A), natural logarithm.
+    """
+    chex.assert_equal_shape((mean, log_std))
+    return jnp.exp(jnp.maximum(log_std, math.log(STD_MIN) - tanh_normal.log_jacobian(mean)))
+
+
+def _mean_and_scale(
+    actor_apply: Callable[..., tuple[jax.Array, jax.Array]], anchor_params: Params, observations: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    mean, log_std = jax.lax.stop_gradient(actor_apply(anchor_params, observations))
+    return mean, anchor_scale(mean, log_std)
 
 
 def anchored_critic(
-    critic_apply: Callable[..., jax.Array],
+    critic_apply: Apply,
     actor_apply: Callable[..., tuple[jax.Array, jax.Array]],
     anchor_params: Params,
     kappa: jax.Array,
-) -> Callable[..., jax.Array]:
+) -> Apply:
     """The critic f(s, a) + kappa log p(a|s): f is the network, p the anchor's policy as `softened_log_density`.
 
-    The policy's density is taken in the action space, around its mode with its spread to first order, of at least
-    `STD_MIN`: before the tanh, the density of actions near their bounds has no bound, and neither has its score. The
-    action-gradient is kappa times the score before f has learned anything, zero at the mode, and differs from it by
-    what f learns from rewards; a network that was only fitted to the field loses it within a few hundred updates by
-    temporal differences alone. Fisher-BRC (Kostrikov et al., 2021, arXiv 2103.08050) writes its offline critic as such
-    a sum.
+    Distances are measured before the tanh, where samples of the policy lie alike on both sides of its mode: in a field
+    that is symmetric behind it they would not, and an actor that is trained by samples would move its mode to make up
+    for that. The tanh's own part of the density is left out, as it has no bound where actions are pressed against
+    theirs. The action-gradient is kappa times the score before f has learned anything, zero at the mode, and differs
+    from it by what f learns from rewards; a network that was only fitted to the field loses it within a few hundred
+    updates by temporal differences alone. Fisher-BRC (Kostrikov et al., 2021, arXiv 2103.08050) writes its offline
+    critic as such a sum.
 
     Args:
         critic_apply: one critic's f, see the package docstring.
@@ -62,9 +79,29 @@ def anchored_critic(
     """
 
     def apply(critic_params: Params, observations: jax.Array, actions: jax.Array) -> jax.Array:
-        mean, log_std = jax.lax.stop_gradient(actor_apply(anchor_params, observations))
-        mode, log_spread = tanh_normal.linearized(mean, log_std)
-        density = softened_log_density(mode, jnp.maximum(log_spread, math.log(STD_MIN)), actions)
-        return critic_apply(critic_params, observations, actions) + jax.lax.stop_gradient(kappa) * density
+        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations)
+        distances = (tanh_normal.inverse(actions) - mean) / scale
+        values = critic_apply(critic_params, observations, actions)
+        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
+
+    return apply
+
+
+def anchored_critic_by_distance(
+    critic_apply: Apply,
+    actor_apply: Callable[..., tuple[jax.Array, jax.Array]],
+    anchor_params: Params,
+    kappa: jax.Array,
+) -> Apply:
+    """`anchored_critic` as a function of distances (..., A) from the anchor's mode in place of actions.
+
+    In these units, standard deviations before the tanh, the score matching penalty weighs every dimension alike and
+    the score is that of `softened_log_density`, whichever state: the residual is the gradient of f.
+    """
+
+    def apply(critic_params: Params, observations: jax.Array, distances: jax.Array) -> jax.Array:
+        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations)
+        values = critic_apply(critic_params, observations, jnp.tanh(mean + scale * distances))
+        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
 
     return apply

@@ -12,13 +12,12 @@ def mode(mean: jax.Array) -> jax.Array:
     return jnp.tanh(mean)
 
 
-def linearized(mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mode and log standard deviation (..., A) of the action, the latter to first order: std (1 - tanh(mean)^2)."""
-    chex.assert_equal_shape((mean, log_std))
-    return mode(mean), log_std + _log_jacobian(mean)
+def inverse(actions: jax.Array) -> jax.Array:
+    """What the tanh maps to actions (..., A); those at the bounds are moved 1e-6 inside."""
+    return jnp.arctanh(jnp.clip(actions, -_ACTION_LIMIT, _ACTION_LIMIT))
 
 
-def _log_jacobian(x: jax.Array) -> jax.Array:
+def log_jacobian(x: jax.Array) -> jax.Array:
     """log(1 - tanh(x)^2) by element, in a form that does not overflow for large |x|."""
     return 2.0 * (jnp.log(2.0) - x - jax.nn.softplus(-2.0 * x))
 
@@ -26,7 +25,7 @@ def _log_jacobian(x: jax.Array) -> jax.Array:
 def _log_prob_before_tanh(mean: jax.Array, log_std: jax.Array, x: jax.Array) -> jax.Array:
     normalized = (x - mean) * jnp.exp(-log_std)
     gaussian = -0.5 * normalized**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
-    return jnp.sum(gaussian - _log_jacobian(x), axis=-1)
+    return jnp.sum(gaussian - log_jacobian(x), axis=-1)
 
 
 def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -48,4 +47,4 @@ def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> 
 def log_prob(mean: jax.Array, log_std: jax.Array, actions: jax.Array) -> jax.Array:
     """Log-density (...) of given actions (..., A); actions at the bounds are moved 1e-6 inside."""
     chex.assert_equal_shape((mean, log_std, actions))
-    return _log_prob_before_tanh(mean, log_std, jnp.arctanh(jnp.clip(actions, -_ACTION_LIMIT, _ACTION_LIMIT)))
+    return _log_prob_before_tanh(mean, log_std, inverse(actions))

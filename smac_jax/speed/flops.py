@@ -17,6 +17,9 @@ The passes are those that are left once XLA has compiled `smac_jax.agent.step`, 
   back to the actions; the gradient of that goes the way back up again, with a gradient for each kernel, and, where the
   critic is curved by LayerNorm or a smooth activation, once more down the hidden layers;
 * a delayed update counts by the share of steps that make it.
+
+Critics are single networks here: `configs.smac` on narrow data has them in two parts and on an anchor, which is not
+counted.
 """
 
 import itertools

@@ -5,6 +5,8 @@ from typing import Any
 
 ONLINE = "online-"
 """Begins the name of a method that learns in an environment, whose steps are part of what is measured."""
+PROGRAM = "program-"
+"""Begins the name of a method whose updates are made by `launch.pretrain`, records and evaluations included."""
 ENVIRONMENT = "environment"
 """Method of the row that steps the environment alone."""
 PENALTY = "penalty: "
@@ -19,6 +21,7 @@ _METHODS = {
     "calql": "Cal-QL",
     "online-sac": "SAC online",
     "online-td3": "TD3 online",
+    "program-smac": "SMAC, by launch.pretrain",
     ENVIRONMENT: "environment alone",
 }
 

@@ -19,10 +19,15 @@ _TITLES = {
     "seeds": "Seeds at once",
     "threads": "Threads",
     "loop": "The online loop",
+    "program": "The program",
 }
 _OFFLINE_TITLE = "Other libraries, offline"
 _ONLINE_TITLE = "Other libraries, online"
 _ONLINE_NOTE = "Each update comes with a step of the environment, whose time counts as well."
+_PROGRAM_NOTE = """\
+Updates of `launch.pretrain` with its progress bar, records and checkpoints. Where it evaluates, a turn is longer: it
+holds one evaluation of 10 episodes and the updates between two of them, which go on beside it."""
+_NOTES = {_TITLES["program"]: _PROGRAM_NOTE, _ONLINE_TITLE: _ONLINE_NOTE}
 _OWN = "smac_jax"
 
 _READING = """\
@@ -104,6 +109,7 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "ours, relative to it": lambda row: _with_spread(row, "ours_to_peer"),
     "time / single runs": lambda row: _with_spread(row, "single_runs_ratio"),
     "time / slower part": lambda row: _with_spread(row, "loop_ratio"),
+    "relative to updates alone": lambda row: _with_spread(row, "scan_ratio"),
     "GFLOP": _gflop,
     "share of peak": _share,
     "compilation, s": lambda row: _number(row["compile_seconds"]),
@@ -169,7 +175,7 @@ def render(result: Mapping[str, Any], picture: str | None) -> str:
     reading = _READING.format(**settings)
     parts = ["# Speed", *([f"![What an update costs]({picture})"] if picture else []), machine_text(result), reading]
     for title, rows in _tables(result["rows"]).items():
-        parts += [f"## {title}", *([_ONLINE_NOTE] if title == _ONLINE_TITLE else []), group_table(rows)]
+        parts += [f"## {title}", *([_NOTES[title]] if title in _NOTES else []), group_table(rows)]
     if result["failures"]:
         parts += ["## Failed", *(f"- {line}" for line in result["failures"])]
     parts += [f"```bash\n{command(settings)}\n```"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM
-from smac_jax.speed.names import ENVIRONMENT, ONLINE
+from smac_jax.speed.names import ENVIRONMENT, ONLINE, PROGRAM
 from smac_jax.speed.timing import Measured
 from smac_jax.speed.workers import ROW_FIELDS
 
@@ -51,6 +51,14 @@ def _loop_ratio(measured: Sequence[Measured], one: Measured) -> Row:
     return {"loop_ratio": statistics.median(ratios), "loop_ratio_spread": [min(ratios), max(ratios)]}
 
 
+def _program_ratio(measured: Sequence[Measured], one: Measured) -> Row:
+    """Updates of a program relative to those that are made without one."""
+    row = one.worker.row
+    if not row["method"].startswith(PROGRAM):
+        return {}
+    return _ratio("scan_ratio", one, _find(measured, row, method=row["method"].removeprefix(PROGRAM), overrides={}))
+
+
 def sgemm_rates(measured: Sequence[Measured]) -> dict[int, list[float]]:
     """GFLOPS of the matrix product in each round, by threads."""
     return {one.worker.row["threads"]: one.rates for one in measured if one.worker.row["method"] == SGEMM}
@@ -89,8 +97,9 @@ def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
     `peak_share` is of the matrix product with the same threads in the same group; Muon's own products count as work.
     `ratio_to_sac` compares with our SAC under Adam with the same sizes and threads, and `ours_to_peer`, in a row of
     another library, our method with it. `loop_ratio` is what a step of the online loop takes, divided by the slower of
-    its two parts alone, and `single_runs_ratio` what several seeds take, divided by what as many runs of one take.
-    Spreads are the smallest and the largest of the rounds.
+    its two parts alone, `single_runs_ratio` what several seeds take, divided by what as many runs of one take, and
+    `scan_ratio` the rate of a whole program, divided by that of its updates alone. Spreads are the smallest and the
+    largest of the rounds.
     """
     peaks = {threads: statistics.median(rates) for threads, rates in sgemm_rates(measured).items()}
     rows = []
@@ -109,6 +118,7 @@ def make_rows(group: str, measured: Sequence[Measured]) -> list[Row]:
         if row["peer"] is None:
             sac = _find(measured, row, method="sac", optimizer="adam", overrides={})
             values |= _ratio("ratio_to_sac", one, sac) | _single_runs_ratio(measured, one) | _loop_ratio(measured, one)
+            values |= _program_ratio(measured, one)
         else:
             ours = _find(measured, row, peer=None)
             values |= {"ours_to_peer": None} if ours is None else _ratio("ours_to_peer", ours, one)
