@@ -104,7 +104,7 @@ def _anchor_points(batch: Batch, key: jax.Array) -> Points:
 
 
 def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, term: ScorePenaltyTerm, terms: Terms) -> Points:
-    """Points of the score-matching penalty, at every noise level, at the first states of the batch."""
+    """Points of the score-matching penalty at the first states of the batch: at every noise level, or of the anchor."""
     batch = batch.share(term.batch_fraction)
     if terms.anchor_follows:
         return _anchor_points(batch, key)

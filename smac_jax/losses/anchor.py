@@ -15,7 +15,8 @@ STD_MIN = 0.1
 faster than that beside the policy leaves its actor no step that does not overshoot."""
 _TAIL = 3.0
 
-Apply = Callable[..., jax.Array]
+CriticApply = Callable[..., jax.Array]
+ActorApply = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def softened_log_density(distances: jax.Array) -> jax.Array:
@@ -46,18 +47,20 @@ def anchor_scale(mean: jax.Array, log_std: jax.Array) -> jax.Array:
 
 
 def _mean_and_scale(
-    actor_apply: Callable[..., tuple[jax.Array, jax.Array]], anchor_params: Params, observations: jax.Array
+    actor_apply: ActorApply, anchor_params: Params, observations: jax.Array, points: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
+    """Mean and scale of the anchor, whose shape is that of the points."""
     mean, log_std = jax.lax.stop_gradient(actor_apply(anchor_params, observations))
+    chex.assert_equal_shape((mean, points))
     return mean, anchor_scale(mean, log_std)
 
 
 def anchored_critic(
-    critic_apply: Apply,
-    actor_apply: Callable[..., tuple[jax.Array, jax.Array]],
+    critic_apply: CriticApply,
+    actor_apply: ActorApply,
     anchor_params: Params,
     kappa: jax.Array,
-) -> Apply:
+) -> CriticApply:
     """The critic f(s, a) + kappa log p(a|s): f is the network, p the anchor's policy as `softened_log_density`.
 
     Distances are measured before the tanh, where samples of the policy lie alike on both sides of its mode: in a field
@@ -79,7 +82,7 @@ def anchored_critic(
     """
 
     def apply(critic_params: Params, observations: jax.Array, actions: jax.Array) -> jax.Array:
-        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations)
+        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations, actions)
         distances = (tanh_normal.inverse(actions) - mean) / scale
         values = critic_apply(critic_params, observations, actions)
         return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
@@ -88,11 +91,11 @@ def anchored_critic(
 
 
 def anchored_critic_by_distance(
-    critic_apply: Apply,
-    actor_apply: Callable[..., tuple[jax.Array, jax.Array]],
+    critic_apply: CriticApply,
+    actor_apply: ActorApply,
     anchor_params: Params,
     kappa: jax.Array,
-) -> Apply:
+) -> CriticApply:
     """`anchored_critic` as a function of distances (..., A) from the anchor's mode in place of actions.
 
     In these units, standard deviations before the tanh, the score matching penalty weighs every dimension alike and
@@ -100,7 +103,7 @@ def anchored_critic_by_distance(
     """
 
     def apply(critic_params: Params, observations: jax.Array, distances: jax.Array) -> jax.Array:
-        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations)
+        mean, scale = _mean_and_scale(actor_apply, anchor_params, observations, distances)
         values = critic_apply(critic_params, observations, jnp.tanh(mean + scale * distances))
         return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
 
