@@ -3,27 +3,19 @@
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import jax
-import jax.numpy as jnp
 
-from launch.peers.conditions import ENVIRONMENT
+from launch.peers.online_worker import make_source
 from launch.pretrain import training
-from launch.session import Source
 from launch.speed_worker import make_config
-from smac_jax.agent import Standardizer
-from smac_jax.data.minari_dataset import OfflineData
-from smac_jax.envs.tasks import get_task
 from smac_jax.sharding import spread_seeds
-from smac_jax.speed.data import OBSERVATION_DIM, synthetic_transitions
+from smac_jax.speed.data import TRANSITIONS
 from smac_jax.speed.names import PROGRAM
 from smac_jax.speed.workers import open_channel, serve
-from smac_jax.types import Batch
 
 _ENDLESS = 10**9
 
@@ -38,15 +30,8 @@ def prepare(row: Mapping[str, Any], workdir: Path) -> tuple[dict[str, Any], Call
     evaluated = config.eval.every > 0
     config.eval.every = config.eval.every or _ENDLESS
     seeds = list(range(row["seeds"]))
-    batch = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions().items()})
-    data = OfflineData(
-        batch, Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM)), 1, reward_scale=1.0, content_hash=""
-    )
-    spec = gymnasium.spec(ENVIRONMENT)
-    start = time.perf_counter()
-    steps = training(config, Source("made-up", data, get_task(config.task, spec), spec), workdir, seeds)
+    steps = training(config, make_source(config.task, TRANSITIONS), workdir, seeds)
     done = next(steps)
-    first_seconds = time.perf_counter() - start
 
     def run() -> int:
         nonlocal done
@@ -57,7 +42,7 @@ def prepare(row: Mapping[str, Any], workdir: Path) -> tuple[dict[str, Any], Call
         return (done - before) * len(seeds)
 
     run()
-    return {"compile_seconds": None, "flops_per_update": None, "first_updates_seconds": first_seconds}, run
+    return {"compile_seconds": None, "flops_per_update": None}, run
 
 
 def main() -> None:

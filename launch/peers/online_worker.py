@@ -43,10 +43,10 @@ _ALIKE = {
 }
 
 
-def make_source(task: str) -> Source:
-    """The environment without data: one made-up transition, of which no batch takes any, stands for them."""
+def make_source(task: str, transitions: int = 1) -> Source:
+    """The environment with made-up data; online one transition, of which no batch takes any, stands for them."""
     spec = gymnasium.spec(ENVIRONMENT)
-    batch = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions(1).items()})
+    batch = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions(transitions).items()})
     standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
     data = OfflineData(batch, standardizer, episodes=1, reward_scale=1.0, content_hash="")
     return Source("", data, get_task(task, spec), spec)
