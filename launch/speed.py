@@ -118,12 +118,12 @@ def our_groups(names: Iterable[str]) -> list[Group]:
             for threads in counts
             for method in (ENVIRONMENT, "sac", f"{ONLINE}sac")
         ],
+        "program": [
+            {"method": method, "threads": threads, "overrides": overrides}
+            for threads in counts
+            for method, overrides in (("smac", {}), (f"{PROGRAM}smac", {}), (f"{PROGRAM}smac", EVALUATED))
+        ],
     }
-    rows["program"] = [
-        {"method": method, "threads": threads, "overrides": overrides}
-        for threads in counts
-        for method, overrides in (("smac", {}), (f"{PROGRAM}smac", {}), (f"{PROGRAM}smac", EVALUATED))
-    ]
     for name, (field, values) in AXES.items():
         rows[name] = [{"method": method, field: value} for value in values for method in ("smac", "sac")]
     return [with_sgemm(name, (our_worker(**row) for row in rows[name])) for name in GROUPS if name in names]
