@@ -8,14 +8,15 @@ from ml_collections import ConfigDict
 from configs import suites
 
 
-def _screen(config: str, dataset: str, recipe: dict[str, str] | None = None, episodes: int = 50) -> ConfigDict:
-    pretrain, finetune = {"eval": {"episodes": episodes}}, {"eval": {"episodes": episodes, "every": 250}}
+def _screen(config: str, dataset: str, episodes: tuple[int, int], recipe: dict[str, str] | None = None) -> ConfigDict:
+    """A task; `episodes` an evaluation in pre-training, and in fine-tuning, where a drop is to be told from noise."""
+    pretrain, finetune = {"eval": {"episodes": episodes[0]}}, {"eval": {"episodes": episodes[1], "every": 250}}
     return suites.task(f"{config}-small", dataset, recipe=recipe, pretrain=pretrain, finetune=finetune)
 
 
 def _adroit(hand: str) -> ConfigDict:
     recipe = {"recipe": "adroit_binary", "source": f"adroit/{hand}-human-v0"}
-    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", recipe)
+    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", (50, 200), recipe)
 
 
 def get_config() -> ConfigDict:
@@ -32,8 +33,8 @@ def get_config() -> ConfigDict:
     tasks.pen = _adroit("pen")
     tasks.door = _adroit("door")
     # An episode takes 0.7 s in the kitchen.
-    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", episodes=10)
-    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", episodes=10)
-    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0")
-    tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", episodes=10)
+    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", (10, 20))
+    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", (10, 20))
+    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 100))
+    tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
     return suite
