@@ -37,7 +37,8 @@ def _replace_terms(config: ConfigDict, terms: ConfigDict) -> None:
 
 
 def _sac(config: ConfigDict) -> None:
-    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=config.online.entropy_backup))))
+    td = catalogue.TDTerm(soft=config.online.entropy_backup, smoothing=config.online.smoothing)
+    _replace_terms(config, _fields(catalogue.sac(td=td)))
 
 
 def _td3(config: ConfigDict) -> None:

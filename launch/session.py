@@ -265,7 +265,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
     stored["network"] = {**dict.fromkeys(added, False), **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
-    stored["online"] = {"actor_learning_rate": 0.0, "entropy_backup": True, **stored["online"]}
+    stored["online"] = {"actor_learning_rate": 0.0, "entropy_backup": True, "smoothing": 0.0, **stored["online"]}
     return ConfigDict(stored)
 
 

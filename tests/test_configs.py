@@ -148,7 +148,9 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     assert config.network.critic_dueling
     assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
     online = finetune.from_checkpoint(config, "sac")
-    assert make_terms(online) == catalogue.sac(tau=config.terms.tau, td=catalogue.TDTerm(soft=False))
+    assert make_terms(online) == catalogue.sac(
+        tau=config.terms.tau, td=catalogue.TDTerm(soft=False, smoothing=catalogue.td3().td.smoothing)
+    )
     assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
     # Wide data are neither.
     wide = make_terms(smac.get_config("locomotion"))
@@ -169,6 +171,13 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
 @pytest.mark.parametrize(("task", "soft"), [("adroit_binary", False), ("kitchen", False), ("locomotion", True)])
 def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, task, soft):
     assert make_terms(finetune.from_checkpoint(offline.get_config(task), "sac")).td.soft == soft
+
+
+def test_next_actions_of_sac_have_noise_where_the_critic_stands_on_a_density():
+    for offline, smoothing in ((smac.get_config("kitchen"), 0.2), (smac_paper.get_config("kitchen"), 0.0)):
+        assert make_terms(finetune.from_checkpoint(offline, "sac")).td.smoothing == smoothing
+    for offline in (smac.get_config("locomotion"), iql.get_config("kitchen")):
+        assert make_terms(finetune.from_checkpoint(offline, "sac")).td.smoothing == 0.0
 
 
 def test_an_anchor_that_is_never_trained_is_refused():
