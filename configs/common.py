@@ -112,8 +112,10 @@ def get_config(name: str) -> ConfigDict:
     # Entropy bonus in the targets of SAC. Not where actions are pressed against their bounds, where the log-density of
     # a tanh-Gaussian has none: on pen it is 170 nats, and the bonus outweighs the reward. RLPD has it in locomotion.
     config.online.entropy_backup = task not in ("kitchen", "adroit_binary", "antmaze")
-    # Noise on the next action in the targets of SAC, which has none itself; TD3's is 0.2.
-    config.online.smoothing = 0.0
+    # Two opposite samples a state in the actor's loss of SAC, in place of one: the same expectation, with less noise.
+    config.online.antithetic = False
+    # Under SAC the policy's spread reads the actor's hidden layers and does not shape them any more.
+    config.online.detached_spread = False
     # Learning rate of the actor once it is fine-tuned; 0 keeps that of the pre-training. finetune begins with it as
     # its optimizer.actor, and changes optimizer.temperature by the same factor: where the actor cannot follow it, an
     # automatic temperature grows without end.

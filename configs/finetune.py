@@ -37,8 +37,10 @@ def _replace_terms(config: ConfigDict, terms: ConfigDict) -> None:
 
 
 def _sac(config: ConfigDict) -> None:
-    td = catalogue.TDTerm(soft=config.online.entropy_backup, smoothing=config.online.smoothing)
-    _replace_terms(config, _fields(catalogue.sac(td=td)))
+    config.network.actor_detached_spread |= config.online.detached_spread
+    td = catalogue.TDTerm(soft=config.online.entropy_backup)
+    actor = catalogue.SACActorTerm(antithetic=config.online.antithetic)
+    _replace_terms(config, _fields(catalogue.sac(td=td, sac_actor=actor)))
 
 
 def _td3(config: ConfigDict) -> None:

@@ -47,9 +47,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # A policy ten times as narrow is that much nearer to failing after a step of the same size. On pen a third of
         # that again drops less and ends higher.
         config.online.actor_learning_rate = config.optimizer.actor / 30
-        # What an action off the mode costs is in this critic, and the policy's own samples are closer to the mode than
-        # the data: without TD3's noise on the next action values grow at each bootstrap, and the policy follows.
-        config.online.smoothing = 0.2
+        # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
+        # layers, move the mode further than what the critic learns.
+        config.online.antithetic = config.online.detached_spread = True
 
     config.terms = terms = ConfigDict()
     # Discount gamma.

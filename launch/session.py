@@ -265,7 +265,10 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
     stored["network"] = {**dict.fromkeys(added, False), **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
-    stored["online"] = {"actor_learning_rate": 0.0, "entropy_backup": True, "smoothing": 0.0, **stored["online"]}
+    added_online = {
+        "actor_learning_rate": 0.0, "entropy_backup": True, "antithetic": False, "detached_spread": False,
+    }  # fmt: skip
+    stored["online"] = {**added_online, **stored["online"]}
     return ConfigDict(stored)
 
 

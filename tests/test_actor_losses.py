@@ -40,9 +40,9 @@ def closed_form_log_prob(mean, log_std, actions):
     return np.sum(gaussian - np.log(1.0 - actions**2), axis=-1)
 
 
-def sampled_by_hand(key):
+def sampled_by_hand(key, sign=1.0):
     mean, log_std = (np.asarray(array, np.float64) for array in actor(ACTOR, OBSERVATIONS))
-    x = mean + np.exp(log_std) * np.asarray(jax.random.normal(key, mean.shape))
+    x = mean + sign * np.exp(log_std) * np.asarray(jax.random.normal(key, mean.shape))
     return np.tanh(x), closed_form_log_prob(mean, log_std, np.tanh(x))
 
 
@@ -99,6 +99,34 @@ def test_sac_actor_by_hand(reduction):
     np.testing.assert_allclose(info["sac_actor_loss"], loss)
     np.testing.assert_allclose(info["entropy"], -log_probs.mean(), rtol=1e-4)
     np.testing.assert_allclose(info["q_policy"], values.mean(), rtol=1e-4)
+
+
+def test_sac_actor_of_opposite_samples_by_hand():
+    key = jax.random.key(5)
+    loss, info = losses.sac_actor(actor, ACTOR, critic, CRITICS, OBSERVATIONS, TEMPERATURE, key, antithetic=True)
+    halves = []
+    for sign in (1.0, -1.0):
+        actions, log_probs = sampled_by_hand(key, sign)
+        halves.append((log_probs, critic_values(actions).min(axis=0)))
+    log_probs, values = np.concatenate(halves, axis=1)
+    np.testing.assert_allclose(loss, np.mean(0.3 * log_probs - values), rtol=1e-4)
+    np.testing.assert_allclose(info["entropy"], -log_probs.mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("antithetic", "quiet"), [(True, True), (False, False)])
+def test_opposite_samples_leave_the_mode_of_values_that_are_symmetric_around_it_alone(antithetic, quiet):
+    params, ensemble = ACTOR, {"none": jnp.zeros((2, 1))}
+    apply = losses.anchored_critic(
+        lambda _, observations, *__: jnp.zeros(len(observations)), actor, ACTOR, jnp.float32(100.0)
+    )
+
+    def loss(params):
+        return losses.sac_actor(
+            actor, params, apply, ensemble, OBSERVATIONS, jnp.float32(0.0), jax.random.key(0), antithetic=antithetic
+        )[0]
+
+    gradient = np.abs(jax.grad(loss)(params)["weight"])
+    assert (gradient.max() < 1e-2) == quiet, gradient
 
 
 def test_reductions_differ_on_this_example():

@@ -149,7 +149,7 @@ def test_narrow_data_is_imitated_offline_and_not_online():
     assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online) == catalogue.sac(
-        tau=config.terms.tau, td=catalogue.TDTerm(soft=False, smoothing=catalogue.td3().td.smoothing)
+        tau=config.terms.tau, td=catalogue.TDTerm(soft=False), sac_actor=catalogue.SACActorTerm(antithetic=True)
     )
     assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
     # Wide data are neither.
@@ -173,11 +173,18 @@ def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, ta
     assert make_terms(finetune.from_checkpoint(offline.get_config(task), "sac")).td.soft == soft
 
 
-def test_next_actions_of_sac_have_noise_where_the_critic_stands_on_a_density():
-    for offline, smoothing in ((smac.get_config("kitchen"), 0.2), (smac_paper.get_config("kitchen"), 0.0)):
-        assert make_terms(finetune.from_checkpoint(offline, "sac")).td.smoothing == smoothing
-    for offline in (smac.get_config("locomotion"), iql.get_config("kitchen")):
-        assert make_terms(finetune.from_checkpoint(offline, "sac")).td.smoothing == 0.0
+@pytest.mark.parametrize(
+    ("offline", "quiet"), [(smac.get_config, True), (smac_paper.get_config, False), (iql.get_config, False)]
+)
+def test_sac_moves_the_mode_of_narrow_data_by_the_critic_alone(offline, quiet):
+    config = offline("kitchen")
+    online = finetune.from_checkpoint(config, "sac")
+    assert make_terms(online).sac_actor.antithetic == online.network.actor_detached_spread == quiet
+    assert not config.network.actor_detached_spread
+    assert finetune.from_checkpoint(offline("adroit_binary"), "sac").network.actor_detached_spread == quiet
+    wide = finetune.from_checkpoint(offline("locomotion"), "sac")
+    assert not make_terms(wide).sac_actor.antithetic
+    assert not wide.network.actor_detached_spread
 
 
 def test_an_anchor_that_is_never_trained_is_refused():

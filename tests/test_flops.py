@@ -67,6 +67,7 @@ CASES = {
     "muon": ("smac", {**SMALL, "optimizer": "muon"}),
     "all at once": ("smac", {"hidden_dims": (24, 16, 8), "batch_size": 8, "critics": 10, "overrides": OVERRIDES}),
     "value of one-step targets": ("iql", {**SMALL, "overrides": {"terms.value.target": "td"}}),
+    "opposite samples": ("sac", {**SMALL, "overrides": {"terms.sac_actor.antithetic": True}}),
     "target of two critics": ("sac", {**SMALL, "critics": 5, "overrides": {"terms.td.subset": 2}}),
 }
 

@@ -106,10 +106,11 @@ class DenoisingTerm:
 
 @dataclasses.dataclass(frozen=True)
 class SACActorTerm:
-    """Maximum-entropy policy loss; `reduction` is over the critics."""
+    """Maximum-entropy policy loss; `reduction` is over the critics, `antithetic` draws pairs of opposite samples."""
 
     weight: float = 1.0
     reduction: Reduction = "min"
+    antithetic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

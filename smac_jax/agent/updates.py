@@ -9,8 +9,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
-from smac_jax.agent.terms import DenoisingTerm, TemperatureTerm, Terms, ValueTerm
-from smac_jax.losses.actor import Reduction
+from smac_jax.agent.terms import DenoisingTerm, SACActorTerm, TemperatureTerm, Terms, ValueTerm
 from smac_jax.types import Batch, Info, Params
 
 
@@ -71,7 +70,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     sample_key, distillation_key = jax.random.split(key)
     actor_apply, values_apply, critic_params = state.actor.apply_fn, critic_apply(state), state.critic.params
 
-    def sac_actor(params: Params, reduction: Reduction) -> tuple[jax.Array, Info]:
+    def sac_actor(params: Params, term: SACActorTerm) -> tuple[jax.Array, Info]:
         return losses.sac_actor(
             actor_apply,
             params,
@@ -80,13 +79,14 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
             batch.observations,
             positive_scalar(state.temperature),
             sample_key,
-            reduction=reduction,
+            reduction=term.reduction,
+            antithetic=term.antithetic,
         )
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
         parts: list[tuple[float, tuple[jax.Array, Info]]] = []
         if term := terms.sac_actor:
-            parts.append((term.weight, sac_actor(params, term.reduction)))
+            parts.append((term.weight, sac_actor(params, term)))
         if td3 := terms.td3_actor:
             result = losses.td3_actor(
                 actor_apply,
@@ -136,7 +136,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.actor.params)
     if terms.score_penalty and not terms.sac_actor:
         # What the penalty is judged by, for the log alone.
-        _, policy = sac_actor(state.actor.params, "min")
+        _, policy = sac_actor(state.actor.params, SACActorTerm())
         info |= {name: policy[name] for name in ("entropy", "q_policy")}
     return apply_gradients(state.actor, gradients, state.step), info
 

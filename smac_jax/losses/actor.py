@@ -34,6 +34,7 @@ def sac_actor(
     key: jax.Array,
     *,
     reduction: Reduction = "min",
+    antithetic: bool = False,
 ) -> tuple[jax.Array, Info]:
     """Maximum-entropy policy loss E[alpha log pi(a|s) - Q(s, a)] (Haarnoja et al., 2018, arXiv 1812.05905, eq. 7).
 
@@ -46,13 +47,20 @@ def sac_actor(
         temperature: alpha, scalar.
         key: PRNG key for the policy's sample.
         reduction: over the ensemble: `min` (SAC), `mean` (RLPD) or `first`.
+        antithetic: estimate the same expectation from two samples a state that lie opposite each other before the
+            tanh. At the mode of values that are symmetric there their gradients of the mean cancel, where those of
+            single samples are noise as large as the values are steep.
 
     Returns:
         Loss and info; `entropy` is the sample estimate -E[log pi].
     """
     chex.assert_rank(observations, 2)
     mean, log_std = actor_apply(actor_params, observations)
-    actions, log_probs = tanh_normal.sample_and_log_prob(mean, log_std, key)
+    if antithetic:
+        actions, log_probs = tanh_normal.antithetic_pairs_and_log_prob(mean, log_std, key)
+        observations = jnp.concatenate([observations, observations])
+    else:
+        actions, log_probs = tanh_normal.sample_and_log_prob(mean, log_std, key)
     values = _reduce(ensemble_values(critic_apply, critic_params, observations, actions), reduction)
     chex.assert_equal_shape((values, log_probs))
     loss = jnp.mean(jax.lax.stop_gradient(temperature) * log_probs - values)

@@ -44,6 +44,25 @@ def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> 
     return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
 
 
+def antithetic_pairs_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw pairs of actions that lie opposite each other before the tanh, and their log-density.
+
+    Args:
+        mean: (B, A), before the tanh.
+        log_std: (B, A), natural logarithm.
+        key: PRNG key; the first half is what `sample_and_log_prob` draws with it.
+
+    Returns:
+        Actions (2B, A) in (-1, 1), action B + i opposite action i, and log-densities (2B,) with respect to the action.
+    """
+    chex.assert_rank(mean, 2)
+    chex.assert_equal_shape((mean, log_std))
+    noise = jax.random.normal(key, mean.shape, mean.dtype)
+    mean, log_std = (jnp.concatenate([part, part]) for part in (mean, log_std))
+    x = mean + jnp.exp(log_std) * jnp.concatenate([noise, -noise])
+    return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
+
+
 def log_prob(mean: jax.Array, log_std: jax.Array, actions: jax.Array) -> jax.Array:
     """Log-density (...) of given actions (..., A); actions at the bounds are moved 1e-6 inside."""
     chex.assert_equal_shape((mean, log_std, actions))

@@ -150,7 +150,8 @@ def _actor_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
     """Terms of the actor, on a step that makes them."""
     counts: dict[str, float] = {}
     batch, both, mean = sizes.batch_size, sizes.actor(2), sizes.actor(1)
-    critics = sizes.critics * (forward(sizes.critic, batch) + input_gradient(sizes.critic, batch))
+    points = 2 * batch if terms.sac_actor and terms.sac_actor.antithetic else batch
+    critics = sizes.critics * (forward(sizes.critic, points) + input_gradient(sizes.critic, points))
     imitates = terms.behavior_cloning and terms.behavior_cloning.loss_type == "log_prob"
     if terms.sac_actor:
         counts["sac_actor"] = critics + backward(both, batch)
