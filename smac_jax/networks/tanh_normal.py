@@ -28,6 +28,11 @@ def _log_prob_before_tanh(mean: jax.Array, log_std: jax.Array, x: jax.Array) -> 
     return jnp.sum(gaussian - log_jacobian(x), axis=-1)
 
 
+def _from_noise(mean: jax.Array, log_std: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x = mean + jnp.exp(log_std) * noise
+    return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
+
+
 def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draw reparameterised actions and their log-density.
 
@@ -40,8 +45,7 @@ def sample_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> 
         Actions (..., A) in (-1, 1) and log-densities (...) with respect to the action.
     """
     chex.assert_equal_shape((mean, log_std))
-    x = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
-    return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
+    return _from_noise(mean, log_std, jax.random.normal(key, mean.shape, mean.dtype))
 
 
 def antithetic_pairs_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -59,8 +63,7 @@ def antithetic_pairs_and_log_prob(mean: jax.Array, log_std: jax.Array, key: jax.
     chex.assert_equal_shape((mean, log_std))
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     mean, log_std = (jnp.concatenate([part, part]) for part in (mean, log_std))
-    x = mean + jnp.exp(log_std) * jnp.concatenate([noise, -noise])
-    return jnp.tanh(x), _log_prob_before_tanh(mean, log_std, x)
+    return _from_noise(mean, log_std, jnp.concatenate([noise, -noise]))
 
 
 def log_prob(mean: jax.Array, log_std: jax.Array, actions: jax.Array) -> jax.Array:
