@@ -127,6 +127,9 @@ def get_config(name: str) -> ConfigDict:
     # Updates (pretrain) or environment steps (finetune) between evaluations; 0 is a tenth (pretrain) or a
     # twentieth (finetune) of the phase. finetune does not take it over from the checkpoint.
     config.eval.every = 0
+    # The same until the phase's step `early_steps`, right behind the switch, where a drop shows first; 0 is off.
+    config.eval.early_every = 0
+    config.eval.early_steps = 0
     # Episodes of each evaluation and seed.
     config.eval.episodes = 10 if task in ("locomotion", "generic") else 50
 

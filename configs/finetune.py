@@ -116,7 +116,7 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
         raise InputError(f"unknown --algorithm={algorithm}; use one of {', '.join((*ALGORITHMS, *FROM_SCRATCH))}")
     config = ConfigDict(config.to_dict())
     offline = catalogue.terms_from_mapping(config.terms.to_dict())
-    config.eval.every = 0
+    config.eval.every = config.eval.early_every = config.eval.early_steps = 0
     if config.online.actor_learning_rate:
         config.optimizer.temperature *= config.online.actor_learning_rate / config.optimizer.actor
         config.optimizer.actor = config.online.actor_learning_rate

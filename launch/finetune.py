@@ -127,7 +127,9 @@ def finetune(
     seeds, dims = run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
-    log_every = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
+    is_evaluated = session.evaluation_schedule(config.eval, steps, eval_every)
+    intervals = (steps, eval_every, config.eval.early_every, config.log_every, config.checkpoint_every)
+    log_every = session.common_interval(*intervals)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
     run = {
@@ -167,9 +169,6 @@ def finetune(
 
     with watch.measure("compile"):
         calls = make_calls(config, source, state, replay, seeds, mesh)
-
-    def is_evaluated(step: int) -> bool:
-        return step % eval_every == 0 or step == steps
 
     infos: list[Info] = []
     with (

@@ -40,7 +40,9 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
-    chunk = session.common_interval(steps, eval_every, config.log_every, config.checkpoint_every)
+    is_evaluated = session.evaluation_schedule(config.eval, steps, eval_every)
+    intervals = (steps, eval_every, config.eval.early_every, config.log_every, config.checkpoint_every)
+    chunk = session.common_interval(*intervals)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
     begun = claim(workdir, run)
@@ -60,9 +62,6 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
     with watch.measure("compile"):
         updates = make_offline_updates(terms, config.batch_size, chunk, mesh).lower(state, keys, data).compile()
-
-    def is_evaluated(step: int) -> bool:
-        return step % eval_every == 0 or step == steps
 
     with (
         session.progress_bar(steps, start or 0, "updates", "pretrain") as bar,

@@ -82,6 +82,8 @@ def check_config(config: ConfigDict) -> None:
         "online.actor_learning_rate": config.online.actor_learning_rate,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
+        "eval.early_every": config.eval.early_every,
+        "eval.early_steps": config.eval.early_steps,
     }.items():
         if value < 0:
             raise InputError(f"--config.{name}={value} must not be negative")
@@ -203,6 +205,22 @@ def common_interval(*steps: int) -> int:
     return interval
 
 
+def evaluation_schedule(config: ConfigDict, steps: int, every: int) -> Callable[[int], bool]:
+    """Whether a step of a phase of so many steps is evaluated: every so many, early on more often, and the last.
+
+    Args:
+        config: `eval` of a configuration.
+        steps: of the whole phase.
+        every: what `eval.every` comes to.
+    """
+
+    def is_evaluated(step: int) -> bool:
+        early = config.early_every > 0 and step <= config.early_steps and step % config.early_every == 0
+        return early or step % every == 0 or step == steps
+
+    return is_evaluated
+
+
 @contextmanager
 def progress_bar(total: int, initial: int, unit: str, title: str) -> Iterator[tqdm]:
     """Progress with rate and remaining time; rare lines where the output is not a terminal."""
@@ -269,6 +287,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
         "actor_learning_rate": 0.0, "entropy_backup": True, "antithetic": False, "detached_spread": False,
     }  # fmt: skip
     stored["online"] = {**added_online, **stored["online"]}
+    stored["eval"] = {"early_every": 0, "early_steps": 0, **stored["eval"]}
     return ConfigDict(stored)
 
 

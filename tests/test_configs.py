@@ -253,6 +253,7 @@ def test_unknown_names_are_refused():
     [
         ("batch_size", 0),
         ("eval.every", -1),
+        ("eval.early_every", -1),
         ("online.actor_learning_rate", -1e-4),
         ("terms.discount", 2.0),
         ("reward.scale", float("nan")),

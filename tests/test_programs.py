@@ -254,8 +254,9 @@ def test_rlpd_needs_no_checkpoint(tiny_pointmaze, tmp_path):
     dataset, minari = tiny_pointmaze
     steps = ("--config.online.steps=60", "--config.online.warmup_steps=40", "--config.eval.every=20", *TINY[:3])
     command = ("finetune", "--algorithm=rlpd", "--config=configs/rlpd.py:pointmaze-small", f"--dataset={dataset}")
-    run(minari, *command, *steps, "--config.log_every=20", "--seeds=5", f"--workdir={tmp_path}")
-    assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["0", "20", "40", "60"]
+    early = ("--config.eval.early_every=10", "--config.eval.early_steps=25")
+    run(minari, *command, *steps, *early, "--config.log_every=20", "--seeds=5", f"--workdir={tmp_path}")
+    assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["0", "10", "20", "40", "60"]
     run_record = json.loads((tmp_path / "config.json").read_text())["run"]
     assert run_record["config"]["network"]["critics"] == 10
     assert run_record["checkpoint_step"] is None
