@@ -120,6 +120,8 @@ def get_config(name: str) -> ConfigDict:
     # its optimizer.actor, and changes optimizer.temperature by the same factor: where the actor cannot follow it, an
     # automatic temperature grows without end.
     config.online.actor_learning_rate = 0.0
+    # The critic's, its optimizer.critic, likewise.
+    config.online.critic_learning_rate = 0.0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0
 

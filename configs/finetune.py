@@ -120,6 +120,7 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
     if config.online.actor_learning_rate:
         config.optimizer.temperature *= config.online.actor_learning_rate / config.optimizer.actor
         config.optimizer.actor = config.online.actor_learning_rate
+    config.optimizer.critic = config.online.critic_learning_rate or config.optimizer.critic
     _begin(config, algorithm)
     ALGORITHMS[algorithm](config)
     _check_networks(config, offline, algorithm)

@@ -52,6 +52,7 @@ _SETTLED = (
     "kappa",
     "offline",
     "online.actor_learning_rate",
+    "online.critic_learning_rate",
     "optimizer.name",
     "optimizer.muon_every",
     "terms.discount",

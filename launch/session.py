@@ -80,6 +80,7 @@ def check_config(config: ConfigDict) -> None:
     for name, value in {
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
+        "online.critic_learning_rate": config.online.critic_learning_rate,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
         "eval.early_every": config.eval.early_every,
@@ -284,7 +285,8 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored["network"] = {**dict.fromkeys(added, False), **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     added_online = {
-        "actor_learning_rate": 0.0, "entropy_backup": True, "antithetic": False, "detached_spread": False,
+        "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "entropy_backup": True, "antithetic": False,
+        "detached_spread": False,
     }  # fmt: skip
     stored["online"] = {**added_online, **stored["online"]}
     stored["eval"] = {"early_every": 0, "early_steps": 0, **stored["eval"]}

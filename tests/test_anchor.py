@@ -26,13 +26,13 @@ def score(distances):
 
 def test_softened_density_by_hand():
     z = np.array([[0.3, -2.0], [0.0, 5.0]])
-    np.testing.assert_allclose(losses.softened_log_density(z), -1.5 * np.log(1 + z**2 / 3).sum(axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(losses.softened_log_density(z), -0.15 * np.log(1 + z**2 / 0.3).sum(axis=-1), rtol=1e-5)
     np.testing.assert_array_equal(losses.softened_log_density(jnp.zeros((2, 3))), 0.0)
 
 
 def test_its_score_is_a_gaussians_near_the_mode_and_falls_with_the_distance_far_from_it():
     np.testing.assert_allclose(score(jnp.full(2, 1e-2)), -1e-2, rtol=1e-3)
-    np.testing.assert_allclose(score(jnp.full(2, 1e3)), -3 / 1e3, rtol=1e-4)
+    np.testing.assert_allclose(score(jnp.full(2, 1e3)), -0.3 / 1e3, rtol=1e-4)
 
 
 def test_scale_is_the_policys_own_before_the_tanh_and_a_tenth_behind_it_where_that_is_wider():
@@ -58,7 +58,7 @@ def flat(mean, std):
 
 def test_values_by_hand():
     z = (np.arctanh(np.asarray(ACTIONS)) - np.asarray(MEAN)) / 0.5
-    expected = -KAPPA * 1.5 * np.log(1 + z**2 / 3).sum(axis=-1)
+    expected = -KAPPA * 0.15 * np.log(1 + z**2 / 0.3).sum(axis=-1)
     np.testing.assert_allclose(flat(MEAN, 0.5)(ACTIONS), expected, rtol=1e-4)
 
 

@@ -141,6 +141,14 @@ def test_fine_tuning_may_move_the_actor_more_slowly(rate, expected):
     assert temperature == pytest.approx(expected), "which keeps the actor's pace"
 
 
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 3e-4), (3e-5, 3e-5)])
+def test_fine_tuning_may_move_the_critic_more_slowly(rate, expected):
+    offline = td3bc.get_config("adroit_binary")
+    offline.online.critic_learning_rate = rate
+    assert finetune.from_checkpoint(offline, "td3").optimizer.critic == expected
+    assert finetune.from_checkpoint(offline, "td3").optimizer.actor == offline.optimizer.actor
+
+
 def test_narrow_data_is_imitated_offline_and_not_online():
     config = smac.get_config("kitchen")
     terms = make_terms(config)

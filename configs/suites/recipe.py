@@ -14,9 +14,9 @@ def _screen(config: str, dataset: str, episodes: tuple[int, int], recipe: dict[s
     return suites.task(f"{config}-small", dataset, recipe=recipe, pretrain=pretrain, finetune=finetune)
 
 
-def _adroit(hand: str) -> ConfigDict:
+def _adroit(hand: str, episodes: int) -> ConfigDict:
     recipe = {"recipe": "adroit_binary", "source": f"adroit/{hand}-human-v0"}
-    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", (50, 200), recipe)
+    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", (50, episodes), recipe)
 
 
 def get_config() -> ConfigDict:
@@ -30,11 +30,11 @@ def get_config() -> ConfigDict:
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}})
 
     tasks = suite.tasks
-    tasks.pen = _adroit("pen")
-    tasks.door = _adroit("door")
+    tasks.pen = _adroit("pen", 200)
+    tasks.door = _adroit("door", 100)
     # An episode takes 0.7 s in the kitchen.
     tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", (10, 20))
     tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", (10, 20))
-    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 100))
+    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 50))
     tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
     return suite

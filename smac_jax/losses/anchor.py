@@ -13,7 +13,9 @@ from smac_jax.types import Params
 STD_MIN = 0.1
 """Smallest spread, in units of the action: a tenth of the way from no action to the largest. A critic whose values fall
 faster than that beside the policy leaves its actor no step that does not overshoot."""
-_TAIL = 3.0
+TAIL = 0.3
+"""Square of the distance, in standard deviations, from which on the density falls like a power of it. Where temporal
+differences contradict it, far from the mode, it costs little to be contradicted; near the mode it is steep."""
 
 CriticApply = Callable[..., jax.Array]
 ActorApply = Callable[..., tuple[jax.Array, jax.Array]]
@@ -22,8 +24,8 @@ ActorApply = Callable[..., tuple[jax.Array, jax.Array]]
 def softened_log_density(distances: jax.Array) -> jax.Array:
     """A Gaussian's log-density with softened tails, less that of its mode.
 
-    With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = 3: near the mode
-    -z^2 / 2, and far away its gradient falls with the distance, as the score does of data to which noise of that size
+    With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = `TAIL`: near the
+    mode -z^2 / 2, and far away its gradient falls with the distance, as the score does of data to which noise of that size
     was added. It is the Lorentzian of robust statistics (Black and Anandan, 1996).
 
     Args:
@@ -32,7 +34,7 @@ def softened_log_density(distances: jax.Array) -> jax.Array:
     Returns:
         (...), in nats, at most 0.
     """
-    return -0.5 * _TAIL * jnp.sum(jnp.log1p(distances**2 / _TAIL), axis=-1)
+    return -0.5 * TAIL * jnp.sum(jnp.log1p(distances**2 / TAIL), axis=-1)
 
 
 def anchor_scale(mean: jax.Array, log_std: jax.Array) -> jax.Array:
