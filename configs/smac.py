@@ -23,10 +23,11 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
     # imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
-    # About a hundredth of the spread of the data's returns, in the learner's reward: 150 in HalfCheetah. Where the score
-    # is built in, whose tails begin early, a fortieth: 190 in pen, 180 in AntMaze. In the kitchen, whose demonstrations
-    # do things in several ways, a policy is held by no less than the whole of it. The maze's 0.1 was chosen by the drop
-    # on the quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    # About a hundredth of the spread of the data's returns, in the learner's reward, which is 150 in HalfCheetah. A
+    # fortieth of the 190 in pen and 180 in AntMaze, where the score is built in and its tails begin early. In the
+    # kitchen, whose demonstrations do things in several ways, a policy is held by no less than the whole of it. The
+    # maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
+    # (docs/quickstart/other_seeds).
     kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "antmaze": 5.0, "pointmaze": 0.1}
     config.kappa = kappa.get(config.task, 1.0)
     if config.task == "kitchen":
@@ -47,7 +48,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # A policy ten times as narrow is that much nearer to failing after a step of the same size. On pen a third of
         # that again drops less and ends higher.
         config.online.actor_learning_rate = config.optimizer.actor / 30
-        # The slope of what the critic learns at the policy's mode grows with its updates, and a policy this narrow bears
+        # The slope of what the critic learns at the policy's mode grows with its updates, and so narrow a policy bears
         # next to none.
         config.online.critic_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared

@@ -25,8 +25,8 @@ def softened_log_density(distances: jax.Array) -> jax.Array:
     """A Gaussian's log-density with softened tails, less that of its mode.
 
     With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = `TAIL`: near the
-    mode -z^2 / 2, and far away its gradient falls with the distance, as the score does of data to which noise of that size
-    was added. It is the Lorentzian of robust statistics (Black and Anandan, 1996).
+    mode -z^2 / 2, and far away its gradient falls with the distance. It is the Lorentzian of robust statistics (Black
+    and Anandan, 1996).
 
     Args:
         distances: (..., A), from the mode, in standard deviations.
