@@ -128,9 +128,7 @@ def finetune(
     seeds, dims = run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
-    is_evaluated = session.evaluation_schedule(config.eval, steps, eval_every)
-    intervals = (steps, eval_every, config.eval.early_every, config.log_every, config.checkpoint_every)
-    log_every = session.common_interval(*intervals)
+    log_every, is_evaluated = session.schedule(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
     run = {

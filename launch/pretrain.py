@@ -40,9 +40,7 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
-    is_evaluated = session.evaluation_schedule(config.eval, steps, eval_every)
-    intervals = (steps, eval_every, config.eval.early_every, config.log_every, config.checkpoint_every)
-    chunk = session.common_interval(*intervals)
+    chunk, is_evaluated = session.schedule(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
     begun = claim(workdir, run)

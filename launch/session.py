@@ -198,28 +198,31 @@ def make_evaluator(spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: in
     return run
 
 
-def common_interval(*steps: int) -> int:
-    """Largest number of steps that divides all given intervals (zeros aside), between which the program looks up."""
-    interval = math.gcd(*steps)
-    if interval < 50 <= max(steps) // 10:
-        logging.warning("intervals %s have only %d in common; multiples of a larger number run faster", steps, interval)
-    return interval
-
-
-def evaluation_schedule(config: ConfigDict, steps: int, every: int) -> Callable[[int], bool]:
-    """Whether a step of a phase of so many steps is evaluated: every so many, early on more often, and the last.
+def schedule(config: ConfigDict, steps: int, eval_every: int) -> tuple[int, Callable[[int], bool]]:
+    """When a phase is looked at.
 
     Args:
-        config: `eval` of a configuration.
+        config: of the run.
         steps: of the whole phase.
-        every: what `eval.every` comes to.
+        eval_every: what `eval.every` comes to.
+
+    Returns:
+        The largest number of steps that divides all intervals, between which the program looks up, and whether a step
+        is evaluated: every so many, early on more often, and the last.
     """
+    early_every, early_steps = config.eval.early_every, config.eval.early_steps
+    intervals = (steps, eval_every, early_every, config.log_every, config.checkpoint_every)
+    interval = math.gcd(*intervals)
+    if interval < 50 <= max(intervals) // 10:
+        logging.warning(
+            "intervals %s have only %d in common; multiples of a larger number run faster", intervals, interval
+        )
 
     def is_evaluated(step: int) -> bool:
-        early = config.early_every > 0 and step <= config.early_steps and step % config.early_every == 0
-        return early or step % every == 0 or step == steps
+        early = early_every > 0 and step <= early_steps and step % early_every == 0
+        return early or step % eval_every == 0 or step == steps
 
-    return is_evaluated
+    return interval, is_evaluated
 
 
 @contextmanager
