@@ -172,6 +172,24 @@ def test_anchor_follows_the_actor_offline_and_stays_online():
     assert not identical(later.actor.params, state.actor.params)
 
 
+def test_distance_of_the_mode_by_hand():
+    actor = lambda shift, _: (MEAN + shift, LOG_STD)  # noqa: E731
+    moved = jnp.array([[0.05, 0.0], [0.0, 0.0]])
+    distance = losses.mode_distance(actor, moved, jnp.zeros(()), MEAN)
+    # One of four entries is off by 0.05, where the spread of 0.1 before the tanh is 0.1 / (1 - tanh(0.2)^2) at least.
+    assert float(distance) == pytest.approx(0.05 / (0.1 / (1 - np.tanh(0.2) ** 2)) / 2, rel=1e-4)
+
+
+def test_distance_of_the_mode_is_logged_once_the_anchor_stays():
+    state, batch = anchored(), make_batch()
+    moved, info = update(state, batch, jax.random.key(0), catalogue.sac())
+    assert float(info["mode_distance"]) == 0.0
+    _, info = update(moved, batch, jax.random.key(1), catalogue.sac())
+    assert float(info["mode_distance"]) > 0.0
+    imitation = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), anchor_follows=True)
+    assert "mode_distance" not in update(state, batch, jax.random.key(0), imitation)[1]
+
+
 def test_at_the_switch_the_density_asks_nothing_of_the_mode():
     state, batch = anchored(), make_batch()
     mode = tanh_normal.mode(state.actor.apply_fn(state.actor.params, batch.observations)[0])

@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -9,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from forking import Ended, run_module
 
 from configs import smac
 from launch.program import parse_seeds
@@ -205,20 +204,13 @@ def add_broken_datasets(minari, dataset_id):
 
 
 class Outcome(NamedTuple):
-    process: subprocess.CompletedProcess
+    process: Ended
     message: str
     changed: set
 
 
 def execute(program, *arguments):
-    # The programs start slowly, so that their time-out counts for a busy machine.
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{program}", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_module(f"launch.{program}", list(arguments), REPOSITORY)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from smac_jax.losses.actor import (
     score_distillation,
     td3_actor,
 )
-from smac_jax.losses.anchor import anchored_critic, anchored_critic_by_distance, softened_log_density
+from smac_jax.losses.anchor import anchored_critic, anchored_critic_by_distance, mode_distance, softened_log_density
 from smac_jax.losses.conservative import Proposals, cql_penalty, gap_multiplier
 from smac_jax.losses.critic import ensemble_values, smooth_actions, td_error, td_target
 from smac_jax.losses.score import (
@@ -43,6 +43,7 @@ __all__ = [
     "expectile",
     "expectile_value",
     "gap_multiplier",
+    "mode_distance",
     "noise_to_score",
     "sac_actor",
     "sample_log_snr",

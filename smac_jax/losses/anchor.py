@@ -110,3 +110,23 @@ def anchored_critic_by_distance(
         return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
 
     return apply
+
+
+def mode_distance(
+    actor_apply: ActorApply, actor_params: Params, anchor_params: Params, observations: jax.Array
+) -> jax.Array:
+    """How far a policy's mode has moved from the anchor's: root mean square, in the anchor's standard deviations.
+
+    Args:
+        actor_apply: see the package docstring.
+        actor_params: the policy's.
+        anchor_params: the anchor's.
+        observations: (B, O).
+
+    Returns:
+        Scalar, over states and dimensions alike.
+    """
+    chex.assert_rank(observations, 2)
+    mean, _ = actor_apply(actor_params, observations)
+    anchor_mean, scale = _mean_and_scale(actor_apply, anchor_params, observations, mean)
+    return jnp.sqrt(jnp.mean(((mean - anchor_mean) / scale) ** 2))
