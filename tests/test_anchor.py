@@ -39,10 +39,15 @@ def test_scale_is_the_policys_own_before_the_tanh_and_a_tenth_behind_it_where_th
     np.testing.assert_allclose(anchor_scale(MEAN, jnp.full_like(MEAN, np.log(0.5))), 0.5, rtol=1e-5)
     mean = jnp.array([0.0, 1.5, -2.5])
     scale = anchor_scale(mean, jnp.full(3, np.log(1e-3)))
-    # The action's change with a small step of that many spreads.
-    step = 1e-3
-    moved = (jnp.tanh(mean + step * scale) - jnp.tanh(mean)) / step
-    np.testing.assert_allclose(moved, 0.1, rtol=5e-3)
+    np.testing.assert_allclose(jnp.abs(jnp.tanh(mean) - jnp.tanh(mean - jnp.sign(mean) * scale))[1:], 0.1, rtol=1e-4)
+    np.testing.assert_allclose(jnp.tanh(scale[0]), 0.1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [4.0, 7.0, -20.0])
+def test_actions_pressed_against_their_bounds_are_held_there(mean):
+    # To first order a change of the action by a tenth is 10,000 away at a mean of 7.
+    scale = float(anchor_scale(jnp.array([mean]), jnp.array([-3.0]))[0])
+    assert np.tanh(abs(mean) - scale) == pytest.approx(np.tanh(abs(mean)) - 0.1, abs=1e-3)
 
 
 def anchored(**changes):
@@ -176,8 +181,9 @@ def test_distance_of_the_mode_by_hand():
     actor = lambda shift, _: (MEAN + shift, LOG_STD)  # noqa: E731
     moved = jnp.array([[0.05, 0.0], [0.0, 0.0]])
     distance = losses.mode_distance(actor, moved, jnp.zeros(()), MEAN)
-    # One of four entries is off by 0.05, where the spread of 0.1 before the tanh is 0.1 / (1 - tanh(0.2)^2) at least.
-    assert float(distance) == pytest.approx(0.05 / (0.1 / (1 - np.tanh(0.2) ** 2)) / 2, rel=1e-4)
+    # One of four entries is off by 0.05, where the spread of 0.1 is narrower than the least.
+    scale = 0.2 - np.arctanh(np.tanh(0.2) - 0.1)
+    assert float(distance) == pytest.approx(0.05 / scale / 2, rel=1e-4)
 
 
 def test_distance_of_the_mode_is_logged_once_the_anchor_stays():

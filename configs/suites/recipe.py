@@ -35,8 +35,8 @@ def get_config() -> ConfigDict:
     # An episode takes 0.7 s in the kitchen.
     tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", (10, 20))
     tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", (10, 20))
-    tasks.antmaze_umaze_diverse = antmaze = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 150))
-    # What it loses is near the noise of 50 episodes, and 150 every 250 steps would take most of its cells' time.
+    tasks.antmaze_umaze_diverse = antmaze = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 100))
+    # What it loses is near the noise of 50 episodes, and 100 every 250 steps would take most of its cells' time.
     antmaze.finetune.eval.update({"early_every": 250, "early_steps": 2_000, "every": 1_000})
     tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
     return suite

@@ -1,6 +1,5 @@
 """A critic whose action-gradient has the score of a policy built in."""
 
-import math
 from collections.abc import Callable
 
 import chex
@@ -38,14 +37,18 @@ def softened_log_density(distances: jax.Array) -> jax.Array:
 
 
 def anchor_scale(mean: jax.Array, log_std: jax.Array) -> jax.Array:
-    """Standard deviation (..., A) of a policy before its tanh, of at least `STD_MIN` behind it, to first order.
+    """Standard deviation (..., A) of a policy before its tanh: at least as far as changes the action by `STD_MIN`.
+
+    That distance is measured from the mode inwards, towards no action: outwards, or to first order, it has no bound
+    where actions are pressed against theirs, and a density as wide as that would hold nothing there.
 
     Args:
         mean: (..., A), before the tanh.
         log_std: (..., A), natural logarithm.
     """
     chex.assert_equal_shape((mean, log_std))
-    return jnp.exp(jnp.maximum(log_std, math.log(STD_MIN) - tanh_normal.log_jacobian(mean)))
+    size = jnp.abs(mean)
+    return jnp.maximum(jnp.exp(log_std), size - tanh_normal.inverse(jnp.tanh(size) - STD_MIN))
 
 
 def _mean_and_scale(
