@@ -139,9 +139,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
         _, policy = sac_actor(state.actor.params, SACActorTerm())
         info |= {name: policy[name] for name in ("entropy", "q_policy")}
     if state.anchor is not None and not terms.anchor_follows:
-        info["mode_distance"] = losses.mode_distance(
-            actor_apply, state.actor.params, state.anchor, batch.observations
-        )
+        info["mode_distance"] = losses.mode_distance(actor_apply, state.actor.params, state.anchor, batch.observations)
     return apply_gradients(state.actor, gradients, state.step), info
 
 
