@@ -61,7 +61,11 @@ AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "critics": ("critics", (2, 10)),
 }
 """What is varied for SMAC and SAC, one field at a time."""
-GROUPS = ("reference", "penalty", *AXES, "seeds", "threads", "loop", "program")
+GROUPS = ("reference", "penalty", *AXES, "seeds", "threads", "loop", "calls", "program")
+PLAIN = {"network.critic_layer_norm": False}
+"""The online loop's agent, as other libraries have it."""
+SMALL = {"hidden_dims": (64, 64), "batch_size": 64}
+"""Where the computation is short beside what surrounds it."""
 EVALUATED = {"eval.every": 5_000}
 """Of the program's rows, the one with evaluations: every tenth of a pre-training on two CPU cores."""
 SPEED_FILE = "speed.json"
@@ -112,11 +116,17 @@ def our_groups(names: Iterable[str]) -> list[Group]:
             for threads in counts
             for method in ("smac", "sac")
         ],
-        # One agent: the loop's has no LayerNorm, as other libraries' have none.
         "loop": [
-            {"method": method, "threads": threads, "overrides": {"network.critic_layer_norm": False}}
+            {"method": method, "threads": threads, "overrides": PLAIN}
             for threads in counts
             for method in (ENVIRONMENT, "sac", f"{ONLINE}sac")
+        ],
+        "calls": [
+            *({"method": method, "overrides": PLAIN, **SMALL} for method in (ENVIRONMENT, "sac", f"{ONLINE}sac")),
+            *(
+                {"method": f"{ONLINE}sac", "overrides": {**PLAIN, "online.updates_per_step": count}, **SMALL}
+                for count in (2, 10, 100)
+            ),
         ],
         "program": [
             {"method": method, "threads": threads, "overrides": overrides}

@@ -179,7 +179,8 @@ def test_our_online_loop_speaks_as_a_worker(tmp_path):
     assert end["peak_memory_mb"] > 0
 
 
-def test_our_online_loop_updates_once_a_step_of_each_seed(monkeypatch):
+@pytest.mark.parametrize(("each", "steps_made"), [(1, 100), (4, 25)])
+def test_our_online_loop_counts_the_updates_of_each_seed(monkeypatch, each, steps_made):
     from launch.peers import online_worker
 
     agents = []
@@ -191,11 +192,11 @@ def test_our_online_loop_updates_once_a_step_of_each_seed(monkeypatch):
 
     online_step = online_worker.online_step
     monkeypatch.setattr(online_worker, "online_step", spy)
-    overrides = {"online.warmup_steps": 10, "online.replay_capacity": 50}
+    overrides = {"online.warmup_steps": 10, "online.replay_capacity": 50, "online.updates_per_step": each}
     _, run = online_worker.prepare(_tiny_row(method="online-td3", seeds=2, overrides=overrides))
     updates, steps = agents[-1]
     assert run() == 200
-    assert (agents[-1][0] - updates, agents[-1][1] - steps) == (100, 100)
+    assert (agents[-1][0] - updates, agents[-1][1] - steps) == (100, steps_made)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,8 @@ def test_groups_hold_what_is_compared():
     }
     assert [row["overrides"] for row in reference if row["overrides"]]
     assert {row["seeds"] for row in groups["seeds"]} == {1, 2, 3, 8}
+    calls = [row["overrides"].get("online.updates_per_step", 1) for row in groups["calls"] if "online" in row["method"]]
+    assert calls == [1, 2, 10, 100]
     for rows in groups.values():
         assert all(set(ROW_FIELDS) <= set(row) for row in rows)
         assert {row["threads"] for row in rows} == {row["threads"] for row in rows if row["method"] == SGEMM}

@@ -1,4 +1,4 @@
-"""One row of ours: environment steps, each with an update, by the loop of `launch.finetune`, or the steps alone.
+"""One row of ours: environment steps with updates, by the loop of `launch.finetune`, or the steps alone.
 
     python -m launch.peers.online_worker '{"method": "online-sac", "optimizer": "adam", "hidden_dims": [256, 256], ...}'
 
@@ -53,7 +53,7 @@ def make_source(task: str, transitions: int = 1) -> Source:
 
 
 def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
-    """Make agent and environment, compile and warm up; what to say of it, and the function that makes some steps."""
+    """Make agent and environment, compile and warm up; what to say of it, and the function that makes some updates."""
     method = METHODS[row["method"]]
     config = make_config({**row, "method": method, "overrides": {**_ALIKE, **row["overrides"]}})
     if method == "td3":
@@ -71,13 +71,16 @@ def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
     compile_seconds = time.perf_counter() - start
     done = 0
 
-    def run(steps: int = STEPS_PER_CALL) -> int:
+    updates_per_step = config.online.updates_per_step
+    steps_per_call = max(STEPS_PER_CALL // updates_per_step, 1)
+
+    def run(steps: int = steps_per_call) -> int:
         nonlocal agent, replay, done
         for step in range(done + 1, done + steps + 1):
             agent, replay, *_ = online_step(agent, replay, collector, calls, step, config.online.warmup_steps)
         jax.block_until_ready((agent, replay))
         done += steps
-        return steps * len(seeds)
+        return steps * updates_per_step * len(seeds)
 
     run(config.online.warmup_steps)
     run()

@@ -19,6 +19,7 @@ _TITLES = {
     "seeds": "Seeds at once",
     "threads": "Threads",
     "loop": "The online loop",
+    "calls": "Updates a step",
     "program": "The program",
 }
 _OFFLINE_TITLE = "Other libraries, offline"
@@ -27,7 +28,10 @@ _ONLINE_NOTE = "Each update comes with a step of the environment, whose time cou
 _PROGRAM_NOTE = """\
 Updates of `launch.pretrain` with its progress bar, records and checkpoints. Where it evaluates, a turn is longer: it
 holds one evaluation of 10 episodes and the updates between two of them, which go on beside it."""
-_NOTES = {_TITLES["program"]: _PROGRAM_NOTE, _ONLINE_TITLE: _ONLINE_NOTE}
+_CALLS_NOTE = """\
+The online loop with small networks and more updates a step of the environment, which are one call: what a step costs
+beyond its updates is shared by as many."""
+_NOTES = {_TITLES["calls"]: _CALLS_NOTE, _TITLES["program"]: _PROGRAM_NOTE, _ONLINE_TITLE: _ONLINE_NOTE}
 _OWN = "smac_jax"
 
 _READING = """\
