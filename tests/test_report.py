@@ -172,6 +172,34 @@ def test_improvement_of_smac_on_the_other_pairs(two_pairs):
     assert cells(regret_table, "smac → sac") == {"smac → sac": "-", "smac → td3": "0.000"}
 
 
+def test_smac_stands_beside_the_best_of_the_others(two_pairs):
+    offline = [[0.1, 0.4], [0.1, 0.6]]
+    for online, scores in (("sac", [0.5, 0.5, 0.0, 0.5]), ("iql", [0.5, 0.0, 0.0, 0.0])):
+        fabricate_run(two_pairs / "iql" / online, CHEETAH, "iql", online, (0, 1), offline, [scores, scores])
+    content, files = report(two_pairs)
+    assert [row.label for row in content.against.rows] == [CHEETAH]
+    [row] = content.against.rows
+    assert [(cell.text, cell.spread) for cell in row.cells] == [
+        ("0.600", ""),
+        ("0.500", "iql"),
+        # Seed 0 of SMAC's SAC and both of IQL's lose 0 and 0.25, of which 0.01 is noise.
+        ("-0.010", ""),
+        ("0.240", ""),
+        # (0.4 + 0.3) / 2, and 1 - 1.5 / 4.
+        ("0.350", "smac → sac"),
+        ("0.625", "iql → sac"),
+        ("44 %", ""),
+    ]
+    for name in ("report.md", "report.html"):
+        assert "Against the other methods" in files[name].read_text()
+
+
+def test_nothing_stands_beside_smac_alone(two_pairs):
+    content, files = report(two_pairs)
+    assert content.against is None, "behaviour cloning was not fine-tuned"
+    assert "Against" not in files["report.md"].read_text()
+
+
 def test_a_pretraining_is_drawn_with_what_continues_it_and_listed_alone_otherwise(two_pairs):
     pairs = pool_runs(find_runs(two_pairs))[CHEETAH]
     assert [pair.label for pair in pairs if pair.online is None] == ["bc"]

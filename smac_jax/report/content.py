@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smac_jax.report.against import against_others
 from smac_jax.report.collect import Run
 from smac_jax.report.comparison import TREATED, Overall, compare_over_tasks
 from smac_jax.report.pairs import Pair, pool_runs
@@ -42,6 +43,7 @@ class Content(NamedTuple):
     Attributes:
         tasks: in order of their names.
         over: of several comparable tasks; None if there are fewer than two.
+        against: see `against_others`.
         improvements: probability of improvement, a table for each measure that has one.
         colors: by offline method, see `source_colors`.
         runs: directory and costs of every run.
@@ -50,6 +52,7 @@ class Content(NamedTuple):
 
     tasks: list[Task]
     over: Over | None
+    against: Table | None
     improvements: list[Table]
     colors: dict[str, str]
     runs: list[dict[str, str]]
@@ -96,6 +99,7 @@ def make_content(runs: Sequence[Run], unfinished: Sequence[Path], directory: Pat
     return Content(
         tasks=[_task(dataset, pairs) for dataset, pairs in pooled.items()],
         over=over,
+        against=against_others(comparable),
         improvements=improvements,
         colors=source_colors(pair.source for pairs in pooled.values() for pair in pairs),
         runs=[{"workdir": run.workdir.relative_to(directory).as_posix(), "text": _costs(run.summary)} for run in runs],

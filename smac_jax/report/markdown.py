@@ -37,23 +37,23 @@ def render_markdown(content: Content, tasks: Mapping[str, str], overview: str, i
         overview: path of the picture of all tasks.
         intervals: path of the picture of the measures over tasks, if there is one.
     """
-    if len(content.tasks) == 1 and not content.improvements:
+    if len(content.tasks) == 1 and not content.improvements and not content.against:
         [task] = content.tasks
         return "\n".join(_table(task.table, f"[{task.dataset}]({tasks[task.dataset]})")) + "\n"
-    improvements: list[str] = []
+    comparison = _section("Against the other methods", content.against) if content.against else []
     for number, table in enumerate(content.improvements):
-        improvements += ["## Probability of improvement", ""] if number == 0 else []
-        improvements += [*_table(table), "", table.note, ""]
+        comparison += ["## Probability of improvement", ""] if number == 0 else []
+        comparison += [*_table(table), "", table.note, ""]
     lines = ["# Offline to online", ""]
     if content.over:
         over = content.over
         lines += _section(f"{len(over.datasets)} tasks together", over.table, intervals)
         if over.left_out:
             lines += [f"Left out, because their score is a raw return: {', '.join(over.left_out)}.", ""]
-        lines += improvements
+        lines += comparison
     if len(content.tasks) > 1:
         lines += ["## All tasks", "", f"![All tasks]({overview})", ""]
     for task in content.tasks:
         lines += _section(task.dataset, task.table, tasks[task.dataset])
         lines += [*_table(task.iqm), "", task.iqm.note, ""]
-    return "\n".join(lines if content.over else lines + improvements)
+    return "\n".join(lines if content.over else lines + comparison)

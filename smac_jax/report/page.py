@@ -52,6 +52,7 @@ def render_page(
             "left_out": over.left_out,
             "partial": any(row.tasks < len(over.datasets) for row in over.rows),
         },
+        against=content.against,
         improvements=content.improvements,
         overview=overview and _inline(overview, "Learning curves of all tasks across the switch"),
         tasks=[
