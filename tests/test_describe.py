@@ -138,6 +138,8 @@ def test_description_of_a_sound_dataset(create):
     assert (found.horizon, found.episodes, found.steps) == (20, 3, 11)
     assert found.lengths.tolist() == [3, 4, 4]
     assert found.returns.tolist() == found.scores.tolist() == [1.0, 0.0, 0.0]
+    # -1 a step, 0 at the goal; what follows a time-out fails for ever, as all of its steps do.
+    np.testing.assert_allclose(found.values, [-1.99, -1.0, 0.0, *[-100.0] * 8])
     assert (found.terminated, found.truncated) == (1, 2)
     assert found.success == pytest.approx(1 / 3)
     assert found.action_range == (-0.25, 0.5)
@@ -199,7 +201,7 @@ def test_dataset_without_episodes_is_described(create):
     found = describe(create([]))
     assert [problem for problem in found.problems if "has no episodes" in problem] == list(found.problems)
     assert found.episodes == found.steps == len(found.lengths) == len(found.scores) == 0
-    assert describe_text(found).count("none could be read") == 3
+    assert describe_text(found).count("none could be read") == 4
 
 
 @pytest.mark.parametrize("damage", ["truncated file", "missing field"])
@@ -259,7 +261,7 @@ def facts(text):
     return [match.groups() for match in matches]
 
 
-NAMES = ["dataset", "source", "environment", "task", "reward", "episodes", "steps", "return", "success", "score"]
+NAMES = ["dataset", "source", "environment", "task", "reward", "episodes", "steps", "return", "values", "success", "score"]
 
 
 def test_text_has_one_line_a_fact(create):
@@ -276,6 +278,7 @@ def test_text_has_one_line_a_fact(create):
         "episodes": "3 (1 terminated, 2 truncated)",
         "steps": "11, an episode: mean 3.667, std 0.4714 (min 3, median 4, max 4)",
         "return": "as recorded: mean 0.3333, std 0.4714 (min 0, median 0, max 1)",
+        "values": "discounted, in the learner's reward: mean -73, std 44.09 (min -100, median -100, max 0)",
         "success": "1.000 of the episodes",
         "score": "mean 0.3333, std 0.4714 (min 0, median 0, max 1)",
         "actions": "0.5 to 0.5 in [-1, 1]",

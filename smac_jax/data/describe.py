@@ -11,6 +11,7 @@ from smac_jax.data.minari_dataset import (
     check_spaces,
     environment_spec,
     iterate_records,
+    learner_returns,
     read_episode,
     relabel_episode,
 )
@@ -36,6 +37,7 @@ class Description(NamedTuple):
         steps: recorded.
         lengths: of the recorded episodes.
         returns: sums of the recorded rewards.
+        values: discounted return from each step on, in the learner's reward, with the task's discount.
         scores: of the recorded episodes by the task's rule.
         terminated: episodes that end by termination, as recorded.
         truncated: episodes that end by truncation, as recorded.
@@ -56,6 +58,7 @@ class Description(NamedTuple):
     steps: int
     lengths: np.ndarray
     returns: np.ndarray
+    values: np.ndarray
     scores: np.ndarray
     terminated: int
     truncated: int
@@ -108,6 +111,12 @@ def _notices(task: Task, spec: EnvSpec, episodes: Sequence[Episode], horizon: in
     return notices
 
 
+def _values(episodes: Sequence[Episode], task: Task) -> np.ndarray:
+    reward = task.discount, task.reward_scale, task.reward_shift
+    values = [learner_returns(episode, task, *reward) for episode in episodes]
+    return np.concatenate(values) if values else np.empty(0)
+
+
 def describe(dataset: minari.MinariDataset) -> Description:
     """Read a dataset to the end and describe it; what is wrong is reported, not raised."""
     spec = environment_spec(dataset)
@@ -133,6 +142,7 @@ def describe(dataset: minari.MinariDataset) -> Description:
         steps=int(dataset.total_steps),
         lengths=np.array([len(episode.rewards) for episode in recorded]),
         returns=np.array([episode.rewards.sum() for episode in recorded]),
+        values=_values(relabelled, task),
         scores=np.array([recorded_score(episode, task, spec) for episode in relabelled]),
         terminated=sum(bool(np.any(episode.terminations)) for episode in recorded),
         truncated=sum(bool(np.any(episode.truncations)) for episode in recorded),

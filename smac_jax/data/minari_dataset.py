@@ -220,6 +220,14 @@ def monte_carlo_returns(rewards: np.ndarray, discount: float, tail: float = 0.0)
     return returns
 
 
+def learner_returns(
+    episode: Episode, task: Task, discount: float, reward_scale: float, reward_shift: float
+) -> np.ndarray:
+    """Discounted returns (T,) of a relabelled episode in the learner's reward; `failure_value` follows a time-out."""
+    tail = 0.0 if episode.terminations[-1] else failure_value(task, discount, reward_scale, reward_shift)
+    return monte_carlo_returns(reward_scale * episode.rewards + reward_shift, discount, tail)
+
+
 def make_standardizer(observations: np.ndarray) -> Standardizer:
     """Standardiser of observations (N, O); a dimension that hardly varies is centred but not scaled."""
     std = observations.std(axis=0, dtype=np.float64)
@@ -269,17 +277,14 @@ def load_offline_data(
     ]
     if normalize:
         reward_scale *= 1000.0 / _return_range(relabelled, dataset.spec.dataset_id)
-    tail = failure_value(task, discount, reward_scale, reward_shift)
     for episode in relabelled:
-        rewards = reward_scale * episode.rewards + reward_shift
         actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
         columns["observations"].append(episode.observations[:-1])
         columns["actions"].append(np.clip(actions, -1.0, 1.0))
-        columns["rewards"].append(rewards)
+        columns["rewards"].append(reward_scale * episode.rewards + reward_shift)
         columns["masks"].append(1.0 - episode.terminations)
         columns["next_observations"].append(episode.observations[1:])
-        ended = bool(episode.terminations[-1])
-        columns["mc_returns"].append(monte_carlo_returns(rewards, discount, 0.0 if ended else tail))
+        columns["mc_returns"].append(learner_returns(episode, task, discount, reward_scale, reward_shift))
     arrays = {name: np.concatenate(column).astype(np.float32) for name, column in columns.items()}
     return OfflineData(
         batch=Batch(**{name: jnp.asarray(array) for name, array in arrays.items()}),

@@ -30,6 +30,7 @@ def describe_text(description: Description) -> str:
         ),
         ("steps", f"{description.steps}, an episode: {_spread(description.lengths)}"),
         ("return", f"as recorded: {_spread(description.returns)}"),
+        ("values", f"discounted, in the learner's reward: {_spread(description.values)}"),
         ("success", "not recorded" if description.success is None else f"{description.success:.3f} of the episodes"),
         ("score", _spread(description.scores)),
         ("actions", "{:.4g} to {:.4g}".format(*description.action_range) + f" in [{low:g}, {high:g}]"),
