@@ -261,7 +261,19 @@ def facts(text):
     return [match.groups() for match in matches]
 
 
-NAMES = ["dataset", "source", "environment", "task", "reward", "episodes", "steps", "return", "values", "success", "score"]
+NAMES = [
+    "dataset",
+    "source",
+    "environment",
+    "task",
+    "reward",
+    "episodes",
+    "steps",
+    "return",
+    "values",
+    "success",
+    "score",
+]
 
 
 def test_text_has_one_line_a_fact(create):

@@ -1,6 +1,5 @@
 import itertools
 import json
-import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from absl import flags
 from conftest import REPOSITORY
+from forking import run_module
 from PIL import Image
 
 from launch import speed
@@ -368,11 +368,6 @@ BAD = {
 }
 
 
-def execute(*arguments):
-    command = [sys.executable, "-m", "launch.speed", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     """What the program does by case: bad input, help, and a directory that is measured already."""
@@ -384,7 +379,8 @@ def processes(tmp_path_factory):
     commands = {name: [part.format(**places) for part in parts] for name, (parts, _) in BAD.items()}
     commands |= {"help": ["--help"], "again": [f"--workdir={places['finished']}", f"--page={folder}/page.md"]}
     with ThreadPoolExecutor(2) as pool:
-        return folder, dict(zip(commands, pool.map(lambda command: execute(*command), commands.values()), strict=True))
+        ended = pool.map(lambda command: run_module("launch.speed", command, REPOSITORY), commands.values())
+        return folder, dict(zip(commands, ended, strict=True))
 
 
 @pytest.mark.parametrize("name", BAD)
