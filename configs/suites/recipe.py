@@ -35,7 +35,8 @@ def get_config() -> ConfigDict:
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}, "eval": schedule})
 
     tasks = suite.tasks
-    tasks.pen = _adroit("pen", 200)
+    # Its drop to TD3+BC is near the noise of 200.
+    tasks.pen = _adroit("pen", 400)
     tasks.door = _adroit("door", 100)
     # An episode takes 0.7 s in the kitchen.
     tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", (20, 20))
