@@ -5,7 +5,7 @@
 The suite's fields are set by --suite.a=value: seeds, offline, online, pairs, scratch, and what it names of pretrain,
 finetune and tasks; configs/suites/__init__.py explains each. --suite.offline="('smac',)" runs a part of it.
 
-DIR/results.csv has a row for each run and seed that has ended, and is written anew whenever a run ends. The runs are
+DIR/results.csv has a row for each run and seed that has ended, those of earlier calls included. The runs are
 TASK/OFFLINE/pretrain, TASK/OFFLINE/ONLINE and TASK/scratch/ONLINE, each with its output in a .log beside it. The same
 command again goes on where it stopped, and tries again what failed. Exit code 1: some failed, the others are done.
 
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +37,7 @@ from launch.cells import DONE, FAILED, ROOT, Cell, blocked, make_cells, recorded
 from launch.session import progress_bar
 from smac_jax.cores import ONE_THREAD, usable_cores
 from smac_jax.errors import InputError
+from smac_jax.io.records import read_rows
 from smac_jax.io.workdir import SUMMARY_FILE, read_json, write_json
 
 _SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
@@ -66,8 +67,20 @@ def result_rows(cell: Cell, status: str) -> list[dict[str, Any]]:
     return rows
 
 
-def write_results(path: Path, cells: Sequence[Cell], statuses: dict[str, str]) -> None:
-    """Write the results of all cells that have a status, in the suite's order, in place of the file that is there."""
+def other_results(path: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Rows of results.csv that are of none of the cells: a part of a suite leaves those of the rest as they are."""
+    ours = {(cell.dataset, cell.offline, cell.online) for cell in cells}
+    rows = read_rows(path)
+    return [row for row in rows if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in ours]
+
+
+def write_results(
+    path: Path, cells: Sequence[Cell], statuses: dict[str, str], others: Iterable[dict[str, Any]] = ()
+) -> None:
+    """Write the results of all cells that have a status, in the suite's order, and other rows behind them.
+
+    The file that is there is replaced.
+    """
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
@@ -75,6 +88,7 @@ def write_results(path: Path, cells: Sequence[Cell], statuses: dict[str, str]) -
         for cell in cells:
             if cell.name in statuses:
                 writer.writerows(result_rows(cell, statuses[cell.name]))
+        writer.writerows(others)
     os.replace(temporary, path)
 
 
@@ -193,7 +207,8 @@ def lock(workdir: Path) -> IO[str]:
 def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
     """Run what is to be done, tabulating as it comes, and exit with code 1 if any of it failed."""
     statuses = {cell.name: DONE for cell in cells if cell.done}
-    write_results(workdir / RESULTS_FILE, cells, statuses)
+    others = other_results(workdir / RESULTS_FILE, cells)
+    write_results(workdir / RESULTS_FILE, cells, statuses, others)
     if _BACKEND.value == "ray":
         outcomes = run_on_ray(todo, _JOBS.value)
     else:
@@ -201,7 +216,7 @@ def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> Non
     with closing(outcomes), progress_bar(len(cells), len(cells) - len(todo), "runs", "benchmark") as bar:
         for cell, status in outcomes:
             statuses[cell.name] = status
-            write_results(workdir / RESULTS_FILE, cells, statuses)
+            write_results(workdir / RESULTS_FILE, cells, statuses, others)
             bar.update()
             bar.write(describe(cell, status))
     print("\nmeans over seeds:", *(describe(cell, statuses[cell.name]) for cell in cells if cell.seeds), sep="\n")

@@ -242,6 +242,15 @@ def test_finished_runs_are_left_alone_and_tabulated_again(undisturbed):
     assert execute(suite, workdir, "--dry_run").count("done ") == 4
 
 
+def test_results_of_a_part_keep_those_of_the_rest(undisturbed):
+    suite, workdir, _ = undisturbed
+    before = results(workdir)
+    execute(suite, workdir, "--suite.online=('td3',)")
+    assert sorted(results(workdir), key=str) == sorted(before, key=str)
+    execute(suite, workdir)
+    assert results(workdir) == before, "in the suite's order again"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed benchmark's runs end by themselves")
 def test_killed_twice_it_ends_with_the_same_results(undisturbed):
     suite, reference, seconds = undisturbed
