@@ -37,7 +37,7 @@ def render_markdown(content: Content, tasks: Mapping[str, str], overview: str, i
         overview: path of the picture of all tasks.
         intervals: path of the picture of the measures over tasks, if there is one.
     """
-    if len(content.tasks) == 1 and not content.improvements and not content.against:
+    if len(content.tasks) == 1 and not content.improvements:
         [task] = content.tasks
         return "\n".join(_table(task.table, f"[{task.dataset}]({tasks[task.dataset]})")) + "\n"
     comparison = _section("Against the other methods", content.against) if content.against else []
