@@ -135,7 +135,7 @@ def get_config(name: str) -> ConfigDict:
     # Episodes of each evaluation and seed.
     config.eval.episodes = 10 if task in ("locomotion", "generic") else 50
 
-    # Steps between rows of train.csv.
+    # Steps between rows of train.csv; evaluations and checkpoints have one as well.
     config.log_every = 1_000
     # Steps between checkpoints; evaluations are checkpointed as well.
     config.checkpoint_every = 10_000

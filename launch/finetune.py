@@ -128,7 +128,7 @@ def finetune(
     seeds, dims = run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
-    log_every, is_evaluated = session.schedule(config, steps, eval_every)
+    is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
     run = {
@@ -190,12 +190,13 @@ def finetune(
             if outcomes:
                 logger.train_episodes(step, outcomes)
             bar.update()
-            if step % log_every == 0 or step == steps:
+            is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
+            if is_recorded or step % config.log_every == 0:
                 session.log_infos(logger, step, infos)
                 infos = []
                 recorder.check()
-                if is_evaluated(step) or step % config.checkpoint_every == 0:
-                    record(step)
+            if is_recorded:
+                record(step)
     logger.close()
     checkpoints.close()
     write_online_summary(workdir, config, source.dataset_id, seeds, watch)

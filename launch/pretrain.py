@@ -5,11 +5,12 @@
 Any field of the configuration is set by --config.a.b=value. The same command again goes on where it stopped.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-from absl import flags
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from launch import program, session
@@ -22,12 +23,24 @@ from smac_jax.io.workdir import SUMMARY_FILE, claim
 from smac_jax.keys import stream_keys
 from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.offline import make_offline_updates
+from smac_jax.types import Info
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, configs/ALGO.py:TASK.")
 _DATASET = flags.DEFINE_string("dataset", None, "Id of the Minari dataset.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if missing.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds, trained together: --seeds=0,1,2.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is not local.")
+
+
+def updates_per_call(config: ConfigDict, eval_every: int) -> int:
+    """The largest number of updates that divides all intervals, between which the program looks up."""
+    intervals = (config.offline.steps, eval_every, config.eval.early_every, config.log_every, config.checkpoint_every)
+    updates = math.gcd(*intervals)
+    if updates < 50 <= max(intervals) // 10:
+        logging.warning(
+            "intervals %s have only %d in common; multiples of a larger number run faster", intervals, updates
+        )
+    return updates
 
 
 def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> Iterator[int]:
@@ -40,7 +53,8 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
-    chunk, is_evaluated = session.schedule(config, steps, eval_every)
+    chunk = updates_per_call(config, eval_every)
+    is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
     begun = claim(workdir, run)
@@ -57,6 +71,7 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
         state = checkpoints.restore("agent", state)
     logger = RunLogger(workdir, "offline", seeds, -1 if begun and start is None else start)
 
+    infos: list[Info] = []
     keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
     with watch.measure("compile"):
         updates = make_offline_updates(terms, config.batch_size, chunk, mesh).lower(state, keys, data).compile()
@@ -69,12 +84,16 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
             recorder.record(0, state, evaluated=True)
         for step in range((start or 0) + chunk, steps + 1, chunk):
             with watch.measure("update"):
-                state, infos = updates(state, keys, data)
+                state, info = updates(state, keys, data)
                 jax.block_until_ready(state)
-            session.log_infos(logger, step, [infos])
+            infos.append(info)
             bar.update(chunk)
             recorder.check()
-            if is_evaluated(step) or step % config.checkpoint_every == 0:
+            is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
+            if is_recorded or step % config.log_every == 0:
+                session.log_infos(logger, step, infos)
+                infos = []
+            if is_recorded:
                 recorder.record(step, state, is_evaluated(step))
             yield step
     logger.close()

@@ -19,6 +19,12 @@ def _copy(agent: AgentState) -> AgentState:
     return jax.tree.map(jnp.copy, agent)
 
 
+@jax.jit
+def _is_finite(agent: AgentState) -> jax.Array:
+    numbers = [leaf for leaf in jax.tree.leaves(agent) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
+
+
 def _apart(agent: AgentState) -> AgentState:
     """A copy on one device, for whose small calls several would wait longer than they compute."""
     return jax.device_put(_copy(agent), jax.local_devices()[0])
@@ -60,10 +66,16 @@ class Recorder:
             items: further pytrees for the checkpoint, which the caller must leave unchanged.
 
         Raises:
+            FloatingPointError: the agent's numbers are not finite; the checkpoints before it stay.
             Exception: what the recording of the step before raised.
         """
         with self._watch.measure("wait"):
             self._finish()
+        if not _is_finite(agent):
+            raise FloatingPointError(
+                f"the networks at step {step} are not finite: training diverged, and this step is not saved; lower "
+                "the learning rates, or look for outliers in the data"
+            )
         agent, wall_time = _apart(agent), self._watch.wall
         counters = {"seconds": self._watch.record(), **(counters or {})}
 

@@ -198,31 +198,21 @@ def make_evaluator(spec: EnvSpec, task: Task, seeds: Sequence[int], episodes: in
     return run
 
 
-def schedule(config: ConfigDict, steps: int, eval_every: int) -> tuple[int, Callable[[int], bool]]:
-    """When a phase is looked at.
+def evaluated_steps(config: ConfigDict, steps: int, eval_every: int) -> Callable[[int], bool]:
+    """Whether a step of a phase is evaluated: every so many, early on more often, and the last.
 
     Args:
         config: of the run.
         steps: of the whole phase.
         eval_every: what `eval.every` comes to.
-
-    Returns:
-        The largest number of steps that divides all intervals, between which the program looks up, and whether a step
-        is evaluated: every so many, early on more often, and the last.
     """
     early_every, early_steps = config.eval.early_every, config.eval.early_steps
-    intervals = (steps, eval_every, early_every, config.log_every, config.checkpoint_every)
-    interval = math.gcd(*intervals)
-    if interval < 50 <= max(intervals) // 10:
-        logging.warning(
-            "intervals %s have only %d in common; multiples of a larger number run faster", intervals, interval
-        )
 
     def is_evaluated(step: int) -> bool:
         early = early_every > 0 and step <= early_steps and step % early_every == 0
         return early or step % eval_every == 0 or step == steps
 
-    return interval, is_evaluated
+    return is_evaluated
 
 
 @contextmanager
@@ -299,6 +289,8 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
 def log_infos(logger: RunLogger, step: int, infos: Sequence[Mapping[str, jax.Array]]) -> None:
     """Write the mean of infos, each leaf (S,), after checking it; nothing where there are none.
 
+    A quantity whose updates were all skipped, which its NaN says, is left blank.
+
     Raises:
         FloatingPointError: names the first quantity that is no number any more.
     """
@@ -308,10 +300,9 @@ def log_infos(logger: RunLogger, step: int, infos: Sequence[Mapping[str, jax.Arr
     means = {}
     for name in host[0]:
         values = np.stack([info[name] for info in host])
-        # NaN stands for a delayed update that was skipped; a quantity is broken only where nothing else is left.
-        kept = ~np.all(np.isnan(values), axis=1)
-        means[name] = values[kept].mean(axis=0) if kept.any() else np.full(values.shape[1], np.nan)
-        if not np.all(np.isfinite(means[name])):
+        made = values[~np.isnan(values).all(axis=1)]
+        means[name] = made.mean(axis=0) if len(made) else np.full(values.shape[1], np.nan)
+        if len(made) and not np.all(np.isfinite(means[name])):
             raise FloatingPointError(
                 f"{name} is {means[name]} (by seed) at step {step}: training diverged; lower the learning rates"
             )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_step import ACTIONS, CALQL, IQL, OBSERVATIONS, identical, make_batch, standardizer
 
+from launch.session import log_infos
 from smac_jax.agent import AgentSpec, act_seeds, create_agents
 from smac_jax.agent import terms as catalogue
 from smac_jax.data.replay import create_replay, insert
@@ -109,6 +110,36 @@ def test_delayed_updates_stay_a_branch_under_the_seed_axis():
     run = make_offline_updates(catalogue.td3(), 8, 2)
     program = str(jax.make_jaxpr(run)(agents(SEEDS), stream_keys(SEEDS, "update"), make_batch(9, rows=50)))
     assert "cond[" in program
+
+
+class Rows:
+    """A logger that remembers what it is given."""
+
+    def __init__(self):
+        self.rows = []
+
+    def train(self, step, infos):
+        self.rows.append((step, infos))
+
+
+def test_windows_of_skipped_updates_alone_are_no_divergence():
+    run, state, logger = make_offline_updates(catalogue.td3(), 8, 1), agents([0, 1]), Rows()
+    for step in range(1, 5):
+        state, info = run(state, stream_keys([0, 1], "update"), make_batch(9, rows=50))
+        log_infos(logger, step, [info])
+    blank = [bool(np.isnan(infos["actor_loss"]).all()) for _, infos in logger.rows]
+    assert blank == [False, True, False, True]
+    assert all(np.isfinite(infos["td_loss"]).all() for _, infos in logger.rows)
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "td3"])
+def test_divergence_is_not_averaged_away(algorithm):
+    data = make_batch(9, rows=200)
+    # Seen after some 25 updates of the hundred.
+    data = data._replace(rewards=data.rewards.at[3].set(jnp.nan))
+    _, info = make_offline_updates(ALGORITHMS[algorithm], 8, 100)(agents([0, 1]), stream_keys([0, 1], "update"), data)
+    with pytest.raises(FloatingPointError, match="training diverged"):
+        log_infos(Rows(), 100, [info])
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0), (0.5, 4), (1.0, 8)])

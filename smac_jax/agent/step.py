@@ -12,6 +12,11 @@ from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch, Info
 
 
+def _finite_or_infinite(info: Info) -> Info:
+    """Info in which what is no number any more is infinite, as NaN says that an update was skipped."""
+    return jax.tree.map(lambda value: jnp.where(jnp.isfinite(value), value, jnp.inf), info)
+
+
 def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """Actor and temperature: the part that `policy_delay` delays."""
     info: Info = {}
@@ -24,7 +29,7 @@ def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms
             state = state.replace(temperature=temperature)
             info |= temperature_info
         state = state.replace(actor=actor)
-    return state, info
+    return state, _finite_or_infinite(info)
 
 
 def _update_target(state: AgentState, terms: Terms) -> AgentState:
@@ -45,7 +50,8 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
         terms: static description of the losses.
 
     Returns:
-        The next state and scalar info. Quantities of a delayed update are NaN on the steps that skip it.
+        The next state and scalar info. Quantities of a delayed update are NaN on the steps that skip it; what has
+        diverged is infinite.
     """
     standardize = state.standardizer
     batch = batch._replace(
@@ -79,7 +85,7 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
         state = _update_target(state, terms)
     elif terms.trains_critic:
         state = jax.lax.cond(state.step % terms.target_delay == 0, lambda: _update_target(state, terms), lambda: state)
-    return state.replace(step=state.step + 1), info | policy_info
+    return state.replace(step=state.step + 1), _finite_or_infinite(info) | policy_info
 
 
 def step_seeds(state: AgentState, batch: Batch, keys: jax.Array, terms: Terms) -> tuple[AgentState, Info]:

@@ -49,11 +49,13 @@ class RunLogger:
         append_rows(self._workdir / METRICS, rows, METRICS_FIELDS)
 
     def train(self, step: int, infos: Mapping[str, np.ndarray]) -> None:
-        """Write losses and diagnostics, each an array (S,)."""
+        """Write losses and diagnostics, each an array (S,); NaN, of what was not measured, is left blank."""
         rows: list[dict[str, Any]] = []
         for index, seed in enumerate(self._seeds):
             values = {name: float(values[index]) for name, values in sorted(infos.items())}
-            rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+            rounded = {
+                name: "" if math.isnan(value) else float(f"{value:.6g}") for name, value in values.items()
+            }
             rows.append({"phase": self._phase, "step": step, "seed": seed, **rounded})
             self._scalars(index, step, values)
         append_rows(self._workdir / TRAIN, rows)

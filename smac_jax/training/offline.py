@@ -16,7 +16,7 @@ def sample_batch(data: Batch, key: jax.Array, batch_size: int) -> Batch:
 
 
 def mean_info(infos: Info) -> Info:
-    """Average infos over their leading axis, leaving out the NaN of skipped updates."""
+    """Average infos over their leading axis, leaving out the NaN of skipped updates; NaN where all were skipped."""
     return jax.tree.map(lambda values: jnp.nanmean(values, axis=0), infos)
 
 
