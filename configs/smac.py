@@ -73,7 +73,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Next value: the target `critic`'s at an action of the policy, or the state `value`'s, of the data's actions.
     # The latter cannot overrate what a policy that follows a sharp score does.
     terms.td.bootstrap = "value" if narrow else "critic"
-    # `sample` or `mode` of the policy as next action.
+    # Next action: a `sample` of the policy, or the `mode` of a target actor.
     terms.td.next_action = "sample"
     # Noise on the next action, none by default.
     terms.td.smoothing = 0.0

@@ -9,10 +9,12 @@ given a checkpoint, the task, data and seeds of that. The same command again goe
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -21,6 +23,7 @@ from launch import program, session
 from launch.interaction import filled_copy, make_calls, make_collector
 from launch.recorder import Recorder
 from launch.summary import write_online_summary
+from smac_jax.agent import AgentState
 from smac_jax.data.replay import create_replay, with_capacity
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
@@ -112,6 +115,22 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
     return list(flags.FLAGS(list(argv)))
 
 
+def hand_over(offline: Checkpoints, run: Mapping[str, Any], state: AgentState) -> AgentState:
+    """The agent that a pre-training has left.
+
+    Args:
+        offline: checkpoints of the pre-training.
+        run: its record.
+        state: an agent of the online phase. Where it has a target actor and the offline phase had none, that begins as
+            the actor, as TD3's does.
+    """
+    had_target = session.make_terms(session.stored_config(run)).needs_target_actor
+    restored = offline.restore("agent", state.replace(target_actor=state.actor.params if had_target else None))
+    if state.target_actor is None:
+        return restored.replace(target_actor=None)
+    return restored if had_target else restored.replace(target_actor=jax.tree.map(jnp.copy, restored.actor.params))
+
+
 def finetune(
     config: ConfigDict, run: dict[str, Any], checkpoint: Path | None, source: session.Source, workdir: Path
 ) -> None:
@@ -131,12 +150,15 @@ def finetune(
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
-    run = {
-        **run,
-        "program": "finetune",
-        "config": config.to_dict(),
-        "checkpoint_step": offline.newest_step() if offline else None,
-    }
+    pretrained, run = (
+        run,
+        {
+            **run,
+            "program": "finetune",
+            "config": config.to_dict(),
+            "checkpoint_step": offline.newest_step() if offline else None,
+        },
+    )
     begun = claim(workdir, run)
     if (workdir / SUMMARY_FILE).exists():
         print(f"{workdir} is complete")
@@ -153,7 +175,7 @@ def finetune(
         watch = session.Stopwatch()
         collector.reset()
         if offline and checkpoint:
-            state = offline.restore("agent", state)
+            state = hand_over(offline, pretrained, state)
             shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
     else:
         counters = checkpoints.counters()

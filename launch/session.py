@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -147,6 +146,7 @@ def make_agents(
         critic_dueling=config.network.critic_dueling,
         critic_anchored=config.network.critic_anchored,
         critics=config.network.critics,
+        target_actor=make_terms(config).needs_target_actor,
         denoiser=config.network.denoiser,
         value=config.network.value,
         optimizer=config.optimizer.name,

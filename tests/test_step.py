@@ -23,7 +23,10 @@ from smac_jax.errors import InputError
 from smac_jax.types import Batch
 
 OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
-NETWORKS = ("actor", "critic", "target_critic", "temperature", "denoiser", "anchor", "value", "kappa", "multiplier")
+NETWORKS = (
+    "actor", "target_actor", "critic", "target_critic", "temperature", "denoiser", "anchor", "value", "kappa",
+    "multiplier",
+)  # fmt: skip
 BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
 IQL = Terms(
     td=catalogue.TDTerm(bootstrap="value"),
@@ -52,7 +55,7 @@ def standardizer() -> Standardizer:
 
 @functools.cache
 def make_agent(**changes):
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), **{"value": True, **changes})
+    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), **{"value": True, "target_actor": True, **changes})
     return jax.jit(lambda key: create_agent(spec, key, standardizer()))(jax.random.key(1))
 
 
@@ -78,8 +81,8 @@ def moved(terms: Terms, steps: int = 2, **changes) -> set[str]:
         (Terms(denoising=DenoisingTerm()), {"denoiser"}),
         (catalogue.sac(), {"actor", "critic", "target_critic", "temperature"}),
         (catalogue.sac(temperature=None), {"actor", "critic", "target_critic"}),
-        (catalogue.td3(), {"actor", "critic", "target_critic"}),
-        (catalogue.td3bc(), {"actor", "critic", "target_critic"}),
+        (catalogue.td3(), {"actor", "target_actor", "critic", "target_critic"}),
+        (catalogue.td3bc(), {"actor", "target_actor", "critic", "target_critic"}),
         (BC, {"actor"}),
         (IQL, {"actor", "critic", "target_critic", "value"}),
         (CQL, {"actor", "critic", "target_critic", "temperature"}),
@@ -96,7 +99,7 @@ def test_only_the_networks_that_the_terms_name_move(terms, expected):
 
 
 def test_only_the_networks_that_the_terms_name_move_with_muon():
-    assert moved(catalogue.td3(), optimizer="muon") == {"actor", "critic", "target_critic"}
+    assert moved(catalogue.td3(), optimizer="muon") == {"actor", "target_actor", "critic", "target_critic"}
 
 
 def test_switching_a_term_off_leaves_its_network_alone_even_after_it_has_momentum():
@@ -154,6 +157,28 @@ def test_delays_of_actor_and_target_are_their_own(terms, actor_moves, target_mov
                 steps.add(index)
         state = after
     assert moves == {"actor": actor_moves, "target_critic": target_moves, "critic": set(range(5))}
+
+
+def test_td3_bootstraps_from_the_target_actor():
+    state, batch = make_agent(), make_batch()
+
+    def target(state):
+        return float(update(state, batch, jax.random.key(0), catalogue.td3())[1]["td_target"])
+
+    shifted = jax.tree.map(lambda leaf: leaf + 0.5, state.actor.params)
+    assert target(state.replace(actor=state.actor.replace(params=shifted))) == target(state)
+    assert target(state.replace(target_actor=shifted)) != target(state)
+
+
+def test_target_actor_is_the_moving_average_of_the_actor():
+    before = make_agent()
+    after, _ = update(before, make_batch(), jax.random.key(0), catalogue.td3(tau=0.25))
+    jax.tree.map(
+        lambda new, old, actor: np.testing.assert_allclose(new, 0.75 * old + 0.25 * actor, rtol=1e-5, atol=1e-7),
+        after.target_actor,
+        before.target_actor,
+        after.actor.params,
+    )
 
 
 def test_target_critic_is_the_moving_average_of_the_critic():

@@ -24,7 +24,7 @@ ALGORITHMS = {
 
 
 def agents(seeds, optimizer="adam"):
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), optimizer=optimizer, value=True)
+    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), optimizer=optimizer, value=True, target_actor=True)
     return create_agents(spec, stream_keys(seeds, "init"), standardizer())
 
 

@@ -73,8 +73,10 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     if term.samples > 1:
         next_values = _largest_next_values(state, batch, action_key, term.samples)
         return losses.td_target(batch.rewards, batch.masks, next_values, discount)
-    mean, log_std = state.actor.apply_fn(state.actor.params, batch.next_observations)
-    if term.next_action == "sample":
+    is_sampled = term.next_action == "sample"
+    actor_params = state.actor.params if is_sampled else require(state.target_actor, "target_actor")
+    mean, log_std = state.actor.apply_fn(actor_params, batch.next_observations)
+    if is_sampled:
         actions, log_probs = tanh_normal.sample_and_log_prob(mean, log_std, action_key)
     else:
         actions = tanh_normal.mode(mean)

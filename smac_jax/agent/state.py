@@ -42,6 +42,7 @@ class AgentState(flax.struct.PyTreeNode):
         actor: policy.
         critic: ensemble; every parameter has a leading axis E.
         target_critic: slow copy of the critic's parameters.
+        target_actor: slow copy of the actor's (TD3); None for methods that use none.
         temperature: scalar parameter, log alpha.
         denoiser: score model of the dataset's actions; None for methods that use none.
         anchor: the actor's parameters, of the moment offline and of the switch online, on whose density the critic's
@@ -56,6 +57,7 @@ class AgentState(flax.struct.PyTreeNode):
     actor: TrainState
     critic: TrainState
     target_critic: Params
+    target_actor: Params | None
     temperature: TrainState
     denoiser: TrainState | None
     anchor: Params | None
@@ -79,6 +81,7 @@ class AgentSpec(NamedTuple):
         critic_dueling: the critic's values of states have layers of their own.
         critic_anchored: the critic's values stand on the density of the actor's imitation.
         critics: ensemble size E.
+        target_actor: whether there is one.
         denoiser: whether there is one.
         value: whether there is a state-value function, with the critic's learning rate.
         optimizer: `adam` or `muon`.
@@ -101,6 +104,7 @@ class AgentSpec(NamedTuple):
     critic_dueling: bool = False
     critic_anchored: bool = False
     critics: int = 2
+    target_actor: bool = False
     denoiser: bool = True
     value: bool = False
     optimizer: str = "adam"
@@ -207,6 +211,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
         # Copies, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
+        target_actor=jax.tree.map(jnp.copy, actor_params) if spec.target_actor else None,
         temperature=log_scalar(spec.temperature, scalar_optimizer),
         denoiser=_train_state(
             denoiser.apply,

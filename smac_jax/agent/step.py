@@ -33,14 +33,17 @@ def _update_policy(state: AgentState, batch: Batch, key: jax.Array, terms: Terms
 
 
 def _update_target(state: AgentState, terms: Terms) -> AgentState:
-    target = optax.incremental_update(state.critic.params, state.target_critic, terms.tau)
-    return state.replace(target_critic=target)
+    state = state.replace(target_critic=optax.incremental_update(state.critic.params, state.target_critic, terms.tau))
+    if terms.needs_target_actor:
+        target_actor = require(state.target_actor, "target_actor")
+        state = state.replace(target_actor=optax.incremental_update(state.actor.params, target_actor, terms.tau))
+    return state
 
 
 def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[AgentState, Info]:
     """One update of every network that `terms` names, the others left bit-identical.
 
-    Order: denoiser, state value, critic (and a learned kappa or multiplier), actor, temperature, anchor, target critic.
+    Order: denoiser, state value, critic (and a learned kappa or multiplier), actor, temperature, anchor, targets.
 
     Args:
         state: agent.

@@ -21,7 +21,7 @@ class TDTerm:
     Attributes:
         weight: multiplies the squared error.
         bootstrap: the next value is the target `critic`'s at an action of the policy, or the state `value` (IQL).
-        next_action: `sample` from the policy, or its deterministic `mode`.
+        next_action: `sample` from the policy, or the deterministic `mode` of the target actor (TD3).
         samples: sampled next actions, of whose values the largest counts (CQL's max-target backup).
         subset: target critics, drawn anew at each update, whose minimum is the value (REDQ, RLPD); 0 takes all.
         smoothing: standard deviation of the noise on the next action (TD3); 0 is none.
@@ -160,9 +160,9 @@ class Terms:
 
     Attributes:
         discount: gamma.
-        tau: share of the critic that moves into its target at each target update.
+        tau: share of the critic, and of the actor, that moves into its target at each target update.
         policy_delay: actor and temperature move on every `policy_delay`-th step (TD3 uses 2).
-        target_delay: the target critic moves on every `target_delay`-th step (TD3 uses 2).
+        target_delay: the targets move on every `target_delay`-th step (TD3 uses 2).
         anchor_follows: the anchor, on which the critic's values stand, is the actor of the moment; it stays otherwise.
         min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
         max_log_snr: cleanest level.
@@ -242,6 +242,11 @@ class Terms:
     def needs_denoiser(self) -> bool:
         """Whether any term reads or moves the denoiser."""
         return any((self.denoising, self.score_penalty and not self.anchor_follows, self.score_distillation))
+
+    @property
+    def needs_target_actor(self) -> bool:
+        """Whether the next action is a target actor's."""
+        return bool(self.td and self.td.bootstrap == "critic" and self.td.next_action == "mode")
 
     @property
     def needs_value(self) -> bool:

@@ -53,9 +53,7 @@ class RunLogger:
         rows: list[dict[str, Any]] = []
         for index, seed in enumerate(self._seeds):
             values = {name: float(values[index]) for name, values in sorted(infos.items())}
-            rounded = {
-                name: "" if math.isnan(value) else float(f"{value:.6g}") for name, value in values.items()
-            }
+            rounded = {name: "" if math.isnan(value) else float(f"{value:.6g}") for name, value in values.items()}
             rows.append({"phase": self._phase, "step": step, "seed": seed, **rounded})
             self._scalars(index, step, values)
         append_rows(self._workdir / TRAIN, rows)
