@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from smac_jax.agent.terms import Terms, terms_from_mapping
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
@@ -18,6 +19,16 @@ def split_name(name: str) -> tuple[str, bool]:
     if task not in TASKS or preset not in ("", SMALL):
         raise InputError(f"unknown task {name!r}; use one of {', '.join(TASKS)}, optionally followed by -{SMALL}")
     return task, preset == SMALL
+
+
+def make_terms(config: ConfigDict) -> Terms:
+    """The static description of the losses in a configuration; a `policy_delay` of 0 is once an environment step."""
+    mapping = config.terms.to_dict()
+    if mapping.get("policy_delay") == 0:
+        mapping["policy_delay"] = config.online.updates_per_step
+    terms = terms_from_mapping(mapping)
+    assert isinstance(terms, Terms)
+    return terms
 
 
 def get_config(name: str) -> ConfigDict:

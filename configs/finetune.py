@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from configs import calql, cql, iql, rlpd
+from configs import calql, common, cql, iql, rlpd
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
@@ -55,7 +55,9 @@ def _td3bc(config: ConfigDict) -> None:
 
 def _wsrl(config: ConfigDict) -> None:
     """SAC without offline data after a warm-up (Zhou et al., 2024, arXiv 2412.07762): 4 critic updates a step."""
-    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=False, subset=2), policy_delay=4)))
+    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=False, subset=2))))
+    # One of the actor an environment step.
+    config.terms.policy_delay = 0
     config.online.offline_fraction = 0.0
     config.online.updates_per_step = 4
 
@@ -86,10 +88,10 @@ FROM_SCRATCH = {"rlpd": rlpd}
 
 
 def _check_networks(config: ConfigDict, offline: Terms, algorithm: str) -> None:
-    online = catalogue.terms_from_mapping(config.terms.to_dict())
+    online = common.make_terms(config)
     missing = {
-        "state value": online.needs_value and not config.network.value,
-        "score model": online.needs_denoiser and not config.network.denoiser,
+        "state value": online.needs_value and not (config.network.value and offline.value),
+        "score model": online.needs_denoiser and not (config.network.denoiser and offline.denoising),
         "critic": online.needs_trained_critic and not offline.trains_critic,
     }
     for name, is_missing in missing.items():
@@ -115,7 +117,7 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
     if algorithm not in ALGORITHMS:
         raise InputError(f"unknown --algorithm={algorithm}; use one of {', '.join((*ALGORITHMS, *FROM_SCRATCH))}")
     config = ConfigDict(config.to_dict())
-    offline = catalogue.terms_from_mapping(config.terms.to_dict())
+    offline = common.make_terms(config)
     config.eval.every = config.eval.early_every = config.eval.early_steps = 0
     if config.online.actor_learning_rate:
         config.optimizer.temperature *= config.online.actor_learning_rate / config.optimizer.actor

@@ -24,8 +24,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.terms = terms = ConfigDict()
     terms.discount = TASKS[config.task].discount
     terms.tau = 0.005
-    # One actor update for all critic updates of a step.
-    terms.policy_delay = config.online.updates_per_step
+    # Critic updates for one of the actor; 0 makes one of the actor an environment step.
+    terms.policy_delay = 0
 
     # Temporal-difference error: the minimum of two critics of ten, one in AntMaze; entropy bonus in locomotion alone.
     terms.td = ConfigDict()

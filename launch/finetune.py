@@ -143,7 +143,6 @@ def finetune(
         source: the dataset.
         workdir: of this run.
     """
-    session.check_config(config)
     seeds, dims = run["seeds"], session.data_dims(source.data)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)

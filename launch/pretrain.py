@@ -49,7 +49,6 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     Yields:
         The number of updates so far, several at a time. A caller that stops asking stops the training.
     """
-    session.check_config(config)
     terms = session.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)

@@ -13,12 +13,12 @@ from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from configs.common import make_terms
 from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, act_seeds, create_agents
-from smac_jax.agent.terms import terms_from_mapping
 from smac_jax.data.minari_dataset import OfflineData, environment_spec, load_offline_data, open_dataset
 from smac_jax.envs.collector import Outcome
 from smac_jax.envs.make import make_vector_env
-from smac_jax.envs.tasks import Task, get_task
+from smac_jax.envs.tasks import TASKS, Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
 from smac_jax.keys import stream_keys
@@ -44,8 +44,9 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     """Open and read the dataset of a run.
 
     Raises:
-        InputError: see `smac_jax.data.minari_dataset` and `get_task`.
+        InputError: see `check_config`, `smac_jax.data.minari_dataset` and `get_task`.
     """
+    check_config(config)
     dataset = open_dataset(dataset_id, download)
     spec = environment_spec(dataset)
     task = get_task(config.task, spec)
@@ -77,6 +78,10 @@ def check_config(config: ConfigDict) -> None:
         if not 0 < value < math.inf:
             raise InputError(f"--config.{name}={value} must be positive")
     for name, value in {
+        "optimizer.actor": config.optimizer.actor,
+        "optimizer.critic": config.optimizer.critic,
+        "optimizer.denoiser": config.optimizer.denoiser,
+        "optimizer.temperature": config.optimizer.temperature,
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
         "online.critic_learning_rate": config.online.critic_learning_rate,
@@ -85,15 +90,16 @@ def check_config(config: ConfigDict) -> None:
         "eval.early_every": config.eval.early_every,
         "eval.early_steps": config.eval.early_steps,
     }.items():
-        if value < 0:
-            raise InputError(f"--config.{name}={value} must not be negative")
-    for name, value in {
-        "online.offline_fraction": config.online.offline_fraction,
-        "terms.discount": config.terms.discount,
-        "terms.tau": config.terms.tau,
-    }.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"--config.{name}={value} must lie in [0, 1]")
+        if not 0 <= value < math.inf:
+            raise InputError(f"--config.{name}={value} must be a number, and not negative")
+    if not 0 <= config.online.offline_fraction <= 1:
+        raise InputError(f"--config.online.offline_fraction={config.online.offline_fraction} must lie in [0, 1]")
+    terms = make_terms(config)
+    if terms.discount == 1 and TASKS[config.task].failure_reward is not None:
+        raise InputError(
+            f"--config.terms.discount=1.0 gives failures of {config.task}, which last for ever, no finite value; set "
+            "it below 1"
+        )
     for name in ("scale", "shift"):
         if not math.isfinite(config.reward[name]):
             raise InputError(f"--config.reward.{name}={config.reward[name]} must be a number")
@@ -106,20 +112,22 @@ def check_config(config: ConfigDict) -> None:
         raise InputError(f"--config.network.hidden_dims={widths} must be positive integers, such as (256,256)")
 
 
-def make_terms(config: ConfigDict) -> Terms:
-    """The static description of the losses in a configuration."""
-    terms = terms_from_mapping(config.terms.to_dict())
-    assert isinstance(terms, Terms)
-    return terms
-
-
 def make_offline_terms(config: ConfigDict) -> Terms:
     """The terms of a pre-training.
 
     Raises:
-        InputError: the critic stands on an anchor that nothing moves from where it was initialised.
+        InputError: a term reads a network that nothing moves from where it was initialised.
     """
     terms = make_terms(config)
+    for name, untrained in (
+        ("value", terms.reads_value and not terms.value),
+        ("denoising", terms.reads_denoiser and not terms.denoising),
+    ):
+        if untrained:
+            raise InputError(
+                f"--config.terms.{name}.weight=0 leaves a network untrained that other terms read; give it a weight, "
+                "such as 1"
+            )
     if config.network.critic_anchored and not terms.anchor_follows:
         raise InputError(
             "--config.network.critic_anchored=True puts the critic's values on an untrained policy; set "

@@ -288,6 +288,21 @@ def test_bad_seeds_are_refused(seeds):
         ("network.hidden_dims", ()),
         ("optimizer.name", "sgd"),
         ("online.offline_fraction", 1.5),
+        ("optimizer.actor", -1e-4),
+        ("optimizer.critic", float("nan")),
+        ("optimizer.temperature", float("inf")),
+        ("online.actor_learning_rate", float("nan")),
+        ("terms.discount", 1.5),
+        # Failures of sparse tasks last for ever.
+        ("terms.discount", 1.0),
+        ("terms.tau", -0.1),
+        ("terms.td.weight", -1.0),
+        ("terms.td.smoothing", -1.0),
+        ("terms.score_penalty.weight", float("nan")),
+        ("terms.score_penalty.policy_fraction", 2.0),
+        ("terms.score_penalty.policy_fraction", -0.5),
+        ("terms.score_penalty.batch_fraction", 0.0),
+        ("terms.min_log_snr", 10.0),
     ],
 )
 def test_impossible_configuration_is_refused(field, value):

@@ -79,7 +79,7 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
         ("rlpd", "locomotion", "terms.td.subset", 2),
         ("rlpd", "locomotion", "terms.td.soft", True),
         ("rlpd", "locomotion", "online.updates_per_step", 20),
-        ("rlpd", "locomotion", "terms.policy_delay", 20),
+        ("rlpd", "locomotion", "terms.policy_delay", 0),
         ("rlpd", "locomotion", "online.offline_fraction", 0.5),
         ("rlpd", "antmaze", "terms.td.subset", 1),
         ("rlpd", "antmaze", "terms.td.soft", False),
@@ -227,6 +227,39 @@ def test_own_continuation_keeps_the_terms_of_the_pre_training(algorithm, name, v
     assert field(online.terms, name) == value
     assert online.terms.to_dict() == offline.terms.to_dict()
     assert online.online.offline_fraction == (0.25 if algorithm == "calql" else 0.5)
+
+
+@pytest.mark.parametrize("updates", [1, 3])
+def test_actor_moves_once_an_environment_step_whatever_the_updates(updates):
+    scratch = rlpd.get_config("pointmaze")
+    scratch.online.updates_per_step = updates
+    assert make_terms(finetune.from_scratch(scratch, "rlpd")).policy_delay == updates
+    config = finetune.from_checkpoint(smac.get_config("pointmaze"), "wsrl")
+    config.online.updates_per_step = updates
+    assert make_terms(config).policy_delay == updates
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "message"),
+    [
+        (smac, {"terms.td.bootstrap": "value", "network.value": True}, "terms.value.weight=0"),
+        (smac, {"terms.advantage_weighted.weight": 1.0, "network.value": True}, "terms.value.weight=0"),
+        (smac, {"terms.denoising.weight": 0.0}, "terms.denoising.weight=0"),
+        (iql, {"terms.value.weight": 0.0}, "terms.value.weight=0"),
+    ],
+)
+def test_terms_that_read_an_untrained_network_are_refused(module, changes, message):
+    config = module.get_config("locomotion")
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=message):
+        make_offline_terms(config)
+
+
+def test_own_continuation_needs_networks_that_were_trained():
+    config = smac.get_config("locomotion")
+    config.network.value = True
+    with pytest.raises(InputError, match="has trained no state value"):
+        finetune.from_checkpoint(config, "iql")
 
 
 def test_method_without_offline_phase_keeps_its_own_configuration():

@@ -213,6 +213,13 @@ def test_penalty_points_at_policy_actions_change_the_penalty_only_where_asked():
     assert penalty(0.0) != penalty(0.5)
 
 
+def test_penalty_at_policy_actions_alone_measures_no_other_points():
+    terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(policy_fraction=1.0))
+    _, info = update(make_agent(), make_batch(), jax.random.key(0), terms)
+    assert [name for name, value in info.items() if not np.isfinite(value)] == []
+    assert "score_explained_data" not in info
+
+
 def run(terms: Terms, steps: int, mc_return: float = 0.0):
     state = make_agent()
     for index in range(steps):

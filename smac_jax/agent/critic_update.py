@@ -194,7 +194,9 @@ def _penalty_gradients(
         tied = term.kappa == "temperature"
         kappa = positive_scalar(state.temperature) if tied else jnp.exp(kappa_params["log"])
         policy_points = round(term.policy_fraction * points.actions.shape[0])
-        groups = {"policy": slice(0, policy_points), "data": slice(policy_points, None)} if policy_points else {}
+        groups = {"policy": slice(0, policy_points), "data": slice(policy_points, None)}
+        if policy_points in (0, points.actions.shape[0]):
+            groups = {}
         loss, info = losses.score_matching_penalty(apply_fn, critic_params, *points, kappa, groups=groups)
         return term.weight * loss, info | {"kappa": kappa}
 

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from smac_jax.agent.ranges import check_ranges
 from smac_jax.errors import InputError
 from smac_jax.losses.actor import Reduction
 
@@ -203,12 +204,15 @@ class Terms:
             term = getattr(self, field.name)
             if dataclasses.is_dataclass(term) and typing.cast(Any, term).weight == 0:
                 object.__setattr__(self, field.name, None)
+        check_ranges(self)
+        if self.min_log_snr >= self.max_log_snr:
+            raise InputError(f"terms.min_log_snr={self.min_log_snr} must lie below max_log_snr={self.max_log_snr}")
         if self.temperature and not self.sac_actor:
             raise InputError("terms.temperature needs terms.sac_actor, which measures the entropy; switch it on")
         for name in ("score_penalty", "denoising"):
             term = getattr(self, name)
-            if term and not 0 < term.batch_fraction <= 1:
-                raise InputError(f"terms.{name}.batch_fraction={term.batch_fraction} must lie in (0, 1]")
+            if term and term.batch_fraction == 0:
+                raise InputError(f"terms.{name}.batch_fraction=0 leaves no row of the batch; set weight=0 instead")
         penalty = self.score_penalty
         if penalty and self.anchor_follows and (penalty.kappa != "fixed" or penalty.policy_fraction > 0):
             raise InputError(
@@ -239,9 +243,14 @@ class Terms:
         )
 
     @property
+    def reads_denoiser(self) -> bool:
+        """Whether any term takes the denoiser's word for the score."""
+        return any((self.score_penalty and not self.anchor_follows, self.score_distillation))
+
+    @property
     def needs_denoiser(self) -> bool:
         """Whether any term reads or moves the denoiser."""
-        return any((self.denoising, self.score_penalty and not self.anchor_follows, self.score_distillation))
+        return bool(self.denoising) or self.reads_denoiser
 
     @property
     def needs_target_actor(self) -> bool:
@@ -249,9 +258,14 @@ class Terms:
         return bool(self.td and self.td.bootstrap == "critic" and self.td.next_action == "mode")
 
     @property
+    def reads_value(self) -> bool:
+        """Whether any term takes the state value's word for what is to come."""
+        return any((self.advantage_weighted, self.td and self.td.bootstrap == "value"))
+
+    @property
     def needs_value(self) -> bool:
         """Whether any term reads or moves the state value."""
-        return any((self.value, self.advantage_weighted, self.td and self.td.bootstrap == "value"))
+        return bool(self.value) or self.reads_value
 
     @property
     def needs_trained_critic(self) -> bool:
