@@ -99,7 +99,7 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
 
 
 def _anchor_points(batch: Batch, key: jax.Array) -> Points:
-    """Points drawn from the anchor's density."""
+    """Points drawn from the anchor's Gaussian, before its tails are softened, with the scores of the softened one."""
     distances = jax.random.normal(key, batch.actions.shape, batch.actions.dtype)
     scores = jax.grad(lambda points: losses.softened_log_density(points).sum())(distances)
     return Points(batch.observations, distances, scores, jnp.ones(distances.shape[0]))

@@ -45,7 +45,7 @@ class ScorePenaltyTerm:
     """Score-matching penalty on the critic's action-gradient.
 
     The score is the denoiser's, at noised actions, or where the anchor follows the actor its own, at actions drawn from
-    it.
+    its Gaussian.
 
     Attributes:
         weight: lambda.

@@ -25,7 +25,8 @@ def softened_log_density(distances: jax.Array) -> jax.Array:
 
     With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = `TAIL`: near the
     mode -z^2 / 2, and far away its gradient falls with the distance. It is the Lorentzian of robust statistics (Black
-    and Anandan, 1996).
+    and Anandan, 1996). With tails as heavy as these its exponential has no finite integral: it is a potential that has
+    a Gaussian's score near the mode, not a density to sample from.
 
     Args:
         distances: (..., A), from the mode, in standard deviations.
