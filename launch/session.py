@@ -18,7 +18,7 @@ from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, act_seeds
 from smac_jax.agent.terms import terms_from_mapping
 from smac_jax.data.minari_dataset import OfflineData, environment_spec, load_offline_data, open_dataset
 from smac_jax.envs.collector import Outcome
-from smac_jax.envs.make import make_vector_env
+from smac_jax.envs.make import make_env, make_vector_env
 from smac_jax.envs.tasks import Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
@@ -45,13 +45,15 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     """Open and read the dataset of a run.
 
     Raises:
-        InputError: see `smac_jax.data.minari_dataset` and `get_task`.
+        InputError: see `smac_jax.data.minari_dataset`, `get_task` and `make_env`, by which the live environment takes
+            the recorded actions as they were recorded.
     """
     dataset = open_dataset(dataset_id, download)
     spec = environment_spec(dataset)
     task = get_task(config.task, spec)
     reward = config.reward
     data = load_offline_data(dataset, task, config.terms.discount, reward.scale, reward.shift, reward.normalize)
+    make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
 
 
