@@ -5,8 +5,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_env, make_vector_env
-from smac_jax.envs.tasks import TASKS
+from smac_jax.envs.tasks import GENERIC, TASKS
 from smac_jax.envs.wrappers import EpisodeOutcome
+from smac_jax.errors import InputError
 from smac_jax.keys import episode_seed
 from smac_jax.training.evaluation import evaluate
 
@@ -148,6 +149,38 @@ def test_goal_terminates_one_environment_and_leaves_the_other_running():
     assert record["episodes"].tolist() == [1, 0]
     assert record["lengths"].tolist() == [0, outcomes[0].length]
     assert not record["actions"][0].any()
+
+
+class UnseededEnv(gym.Env):
+    """Begins where the global generator says, whatever the seed."""
+
+    observation_space = gym.spaces.Box(-10, 10, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        self.position = np.random.normal(size=2).astype(np.float32)  # noqa: NPY002
+        return self.position, {}
+
+    def step(self, action):
+        self.position = self.position + 0.1 * action
+        return self.position, 0.0, False, False, {}
+
+
+def test_environment_that_does_not_repeat_its_resets_is_not_restored():
+    def make():
+        spec = EnvSpec("Unseeded-v0", entry_point=UnseededEnv, max_episode_steps=HORIZON)
+        return Collector(make_vector_env(spec, GENERIC, 2), [train_seeds(seed) for seed in SEEDS], HORIZON)
+
+    collector = make()
+    collector.reset()
+    for _ in range(3):
+        collector.step(np.zeros((2, 1), np.float32))
+    record = collector.record()
+    with pytest.raises(InputError, match=r"^Unseeded-v0 does not .* seed index 0: after 3 steps.*; make reset depend"):
+        make().restore(record)
+    # As checkpoints were written before there was anything to compare with.
+    del record["observations"]
+    make().restore(record)
 
 
 class LotteryEnv(gym.Env):
