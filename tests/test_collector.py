@@ -183,6 +183,45 @@ def test_environment_that_does_not_repeat_its_resets_is_not_restored():
     make().restore(record)
 
 
+class BreakingEnv(gym.Env):
+    """Gives something that is no number, where the action asks for it or at the second reset."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+    at_reset = False
+
+    def reset(self, *, seed=None, options=None):
+        self.resets = getattr(self, "resets", -1) + 1
+        broken = self.at_reset and self.resets
+        return np.array([0.0, np.nan if broken else 0.0], np.float32), {}
+
+    def step(self, action):
+        observation = np.array([np.inf if action[0] == 1.0 else 0.0, 0.0], np.float32)
+        return observation, np.nan if action[0] == -1.0 else 0.0, False, False, {}
+
+
+class BreakingResetEnv(BreakingEnv):
+    at_reset = True
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "last_action", "message"),
+    [
+        (BreakingEnv, 1.0, "observation, at seed index 1, episode 0, step 2"),
+        (BreakingEnv, -1.0, "reward, at seed index 1, episode 0, step 2"),
+        (BreakingResetEnv, 0.0, "observation of a reset, at seed index 0, episode 1, step 0"),
+    ],
+    ids=["observation", "reward", "reset"],
+)
+def test_live_values_that_are_no_numbers_are_refused_before_they_are_given_out(entry_point, last_action, message):
+    spec = EnvSpec("Breaking-v0", entry_point=entry_point, max_episode_steps=2)
+    collector = Collector(make_vector_env(spec, GENERIC, 2), [train_seeds(seed) for seed in SEEDS], 2)
+    collector.reset()
+    collector.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(InputError, match=rf"^Breaking-v0 has a NaN or infinite {message}; make its simulation stable"):
+        collector.step(np.array([[0.0], [last_action]], np.float32))
+
+
 class LotteryEnv(gym.Env):
     """Episodes whose length, observations and rewards are drawn from the reset seed."""
 

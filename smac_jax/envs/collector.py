@@ -75,7 +75,11 @@ class Collector:
         self.observations = np.zeros((count, *env.single_observation_space.shape), np.float32)  # type: ignore[misc]
 
     def reset(self) -> None:
-        """Begin the first episode of every environment."""
+        """Begin the first episode of every environment.
+
+        Raises:
+            InputError: an observation is not finite.
+        """
         self._begin_episodes(np.ones(self._env.num_envs, bool))
 
     def _begin_episodes(self, mask: np.ndarray) -> None:
@@ -84,17 +88,33 @@ class Collector:
         self.observations = observations
         self._lengths[mask] = 0
         self._actions[mask] = 0.0
+        self._check_finite("observation of a reset", observations)
+
+    def _check_finite(self, name: str, values: np.ndarray) -> None:
+        """Refuse values (S, ...) of which one is no number: once in the replay, it would spoil every batch it is in."""
+        finite = np.isfinite(values)
+        if not finite.all():
+            index = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
+            raise InputError(
+                f"{self._name} has a NaN or infinite {name}, at seed index {index}, episode {self._episodes[index]}, "
+                f"step {self._lengths[index]}; make its simulation stable, or end the episode before it breaks"
+            )
 
     def step(self, actions: np.ndarray) -> tuple[Transitions, dict[int, Outcome]]:
         """Step all environments with actions (S, A); episodes that end begin anew.
 
         Returns:
             The transitions and the outcomes of the episodes that ended, by seed index.
+
+        Raises:
+            InputError: an observation or a reward is not finite.
         """
         rows = np.arange(len(actions))
         self._actions[rows, self._lengths] = actions
         self._lengths += 1
         next_observations, rewards, terminations, truncations, infos = self._env.step(actions)
+        self._check_finite("observation", next_observations)
+        self._check_finite("reward", rewards)
         transitions = Transitions(self.observations, actions, rewards.copy(), terminations.copy(), next_observations)
         outcomes = read_outcomes(infos)
         done = terminations | truncations
