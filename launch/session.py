@@ -17,7 +17,7 @@ from configs.common import make_terms
 from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, act_seeds, create_agents
 from smac_jax.data.minari_dataset import OfflineData, environment_spec, load_offline_data, open_dataset
 from smac_jax.envs.collector import Outcome
-from smac_jax.envs.make import make_vector_env
+from smac_jax.envs.make import make_env, make_vector_env
 from smac_jax.envs.tasks import TASKS, Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
@@ -44,7 +44,8 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     """Open and read the dataset of a run.
 
     Raises:
-        InputError: see `check_config`, `smac_jax.data.minari_dataset` and `get_task`.
+        InputError: see `check_config`, `smac_jax.data.minari_dataset`, `get_task` and `make_env`, by which the live
+            environment takes the recorded actions as they were recorded.
     """
     check_config(config)
     dataset = open_dataset(dataset_id, download)
@@ -52,6 +53,7 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     task = get_task(config.task, spec)
     reward = config.reward
     data = load_offline_data(dataset, task, config.terms.discount, reward.scale, reward.shift, reward.normalize)
+    make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
 
 

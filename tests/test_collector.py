@@ -5,8 +5,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_env, make_vector_env
-from smac_jax.envs.tasks import TASKS
+from smac_jax.envs.tasks import GENERIC, TASKS
 from smac_jax.envs.wrappers import EpisodeOutcome
+from smac_jax.errors import InputError
 from smac_jax.keys import episode_seed
 from smac_jax.training.evaluation import evaluate
 
@@ -148,6 +149,77 @@ def test_goal_terminates_one_environment_and_leaves_the_other_running():
     assert record["episodes"].tolist() == [1, 0]
     assert record["lengths"].tolist() == [0, outcomes[0].length]
     assert not record["actions"][0].any()
+
+
+class UnseededEnv(gym.Env):
+    """Begins where the global generator says, whatever the seed."""
+
+    observation_space = gym.spaces.Box(-10, 10, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        self.position = np.random.normal(size=2).astype(np.float32)  # noqa: NPY002
+        return self.position, {}
+
+    def step(self, action):
+        self.position = self.position + 0.1 * action
+        return self.position, 0.0, False, False, {}
+
+
+def test_environment_that_does_not_repeat_its_resets_is_not_restored():
+    def make():
+        spec = EnvSpec("Unseeded-v0", entry_point=UnseededEnv, max_episode_steps=HORIZON)
+        return Collector(make_vector_env(spec, GENERIC, 2), [train_seeds(seed) for seed in SEEDS], HORIZON)
+
+    collector = make()
+    collector.reset()
+    for _ in range(3):
+        collector.step(np.zeros((2, 1), np.float32))
+    record = collector.record()
+    with pytest.raises(InputError, match=r"^Unseeded-v0 does not .* seed index 0: after 3 steps.*; make reset depend"):
+        make().restore(record)
+    # As checkpoints were written before there was anything to compare with.
+    del record["observations"]
+    make().restore(record)
+
+
+class BreakingEnv(gym.Env):
+    """Gives something that is no number, where the action asks for it or at the second reset."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+    at_reset = False
+
+    def reset(self, *, seed=None, options=None):
+        self.resets = getattr(self, "resets", -1) + 1
+        broken = self.at_reset and self.resets
+        return np.array([0.0, np.nan if broken else 0.0], np.float32), {}
+
+    def step(self, action):
+        observation = np.array([np.inf if action[0] == 1.0 else 0.0, 0.0], np.float32)
+        return observation, np.nan if action[0] == -1.0 else 0.0, False, False, {}
+
+
+class BreakingResetEnv(BreakingEnv):
+    at_reset = True
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "last_action", "message"),
+    [
+        (BreakingEnv, 1.0, "observation, at seed index 1, episode 0, step 2"),
+        (BreakingEnv, -1.0, "reward, at seed index 1, episode 0, step 2"),
+        (BreakingResetEnv, 0.0, "observation of a reset, at seed index 0, episode 1, step 0"),
+    ],
+    ids=["observation", "reward", "reset"],
+)
+def test_live_values_that_are_no_numbers_are_refused_before_they_are_given_out(entry_point, last_action, message):
+    spec = EnvSpec("Breaking-v0", entry_point=entry_point, max_episode_steps=2)
+    collector = Collector(make_vector_env(spec, GENERIC, 2), [train_seeds(seed) for seed in SEEDS], 2)
+    collector.reset()
+    collector.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(InputError, match=rf"^Breaking-v0 has a NaN or infinite {message}; make its simulation stable"):
+        collector.step(np.array([[0.0], [last_action]], np.float32))
 
 
 class LotteryEnv(gym.Env):

@@ -104,6 +104,22 @@ def test_dense_rewards_need_not_agree_with_success(kwargs):
     assert relabelled.rewards.tolist() == [-1.0, 0.0]
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_hand_that_terminates_without_success_is_refused(reset):
+    # A mask of 0 after rewards of -1 would make failing the best that a critic knows of.
+    failed = episode_of([-0.1, -0.1], success=[reset, False, False])
+    with pytest.raises(InputError, match=r"terminates without success, where AdroitHandPen.*mark its end as a trunc"):
+        conventions.success_minus_one(terminated(failed), ADROIT)
+    assert not conventions.success_minus_one(failed, ADROIT).terminations.any()
+
+
+@pytest.mark.parametrize("success", [[False, True], [True, False]], ids=["at the end", "before"])
+def test_hand_that_terminates_after_success_is_accepted(success):
+    relabelled = conventions.success_minus_one(terminated(episode_of([0.0, 0.0], success=[False, *success])), ADROIT)
+    assert relabelled.terminations[-1]
+    assert relabelled.rewards[-1] == 0.0
+
+
 def test_live_success_agrees_with_the_relabelling():
     success = [False, False, True, False]
     env = conventions.SuccessMinusOne(ScriptedEnv([5.0] * 4, [{"success": value} for value in success]))
@@ -151,6 +167,17 @@ def test_kitchen_rewards_that_count_no_tasks_are_refused(kwargs, too_many):
     for rewards in (too_many, [1.0, -1.0, 1.0], [0.0, 0.5, 0.5]):
         with pytest.raises(InputError, match=convention):
             conventions.newly_completed(episode_of(rewards), kitchen_spec(**kwargs))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"remove_task_when_completed": False}])
+def test_kitchen_that_terminates_before_all_tasks_are_done_is_refused(kwargs):
+    with pytest.raises(InputError, match="terminates without success, where FrankaKitchen-v1 goes on"):
+        conventions.newly_completed(terminated(episode_of([0.0, 1.0, 0.0])), kitchen_spec(**kwargs))
+
+
+def test_kitchen_that_terminates_once_all_tasks_are_done_is_accepted():
+    relabelled = conventions.newly_completed(terminated(episode_of([0.0, 1.0, 2.0])), kitchen_spec())
+    assert relabelled.terminations.tolist() == [False, False, True]
 
 
 def test_live_kitchen_rewards_of_complete_are_kept(shared_minari):

@@ -125,7 +125,7 @@ def describe(dataset: minari.MinariDataset) -> Description:
     horizon = None
     try:
         horizon = task.horizon(spec)
-        make_env(spec, task).close()
+        make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     except InputError as error:
         problems.append(str(error))
     box = dataset.spec.action_space

@@ -16,6 +16,14 @@ def _end_at(episode: Episode, done: np.ndarray) -> Episode:
     return episode.cut(int(np.argmax(done)) + 1, terminated=True) if done.any() else episode
 
 
+def _check_end(episode: Episode, done: np.ndarray, env_id: str) -> None:
+    """Refuse a termination without success: with nothing to follow it, failing would look better than going on."""
+    if episode.terminations.any() and not done.any():
+        raise InputError(
+            f"it terminates without success, where {env_id} goes on; mark its end as a truncation, or record it anew"
+        )
+
+
 def keep_native(episode: Episode, spec: EnvSpec) -> Episode:
     """Rewards and terminations as recorded."""
     del spec
@@ -28,7 +36,8 @@ def success_minus_one(episode: Episode, spec: EnvSpec) -> Episode:
     An episode that succeeds only after the evaluation horizon is kept up to its success: it still shows how.
 
     Raises:
-        InputError: the dataset records no `infos/success`, or one that its own sparse rewards contradict.
+        InputError: the dataset records no `infos/success`, or one that its own sparse rewards contradict, or it
+            terminates without success.
     """
     if "success" not in episode.infos:
         raise InputError(
@@ -47,6 +56,7 @@ def success_minus_one(episode: Episode, spec: EnvSpec) -> Episode:
             f"the reward {episode.rewards[step]:g} at step {step} contradicts infos/success={success[step]}, since "
             f"{spec.id} pays at success alone; record both anew"
         )
+    _check_end(episode, success, spec.id)
     return _end_at(episode._replace(rewards=success.astype(np.float64) - 1.0), success)
 
 
@@ -82,7 +92,8 @@ def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
     tell that two were completed; a dataset without them is relabelled by the largest number so far.
 
     Raises:
-        InputError: the specification does not name the target tasks, or the rewards cannot count them.
+        InputError: the specification does not name the target tasks, the rewards cannot count them, or it terminates
+            before all are done.
     """
     if "tasks_to_complete" not in spec.kwargs:
         raise InputError(f"{spec.id} was recorded without tasks_to_complete; record it with the target tasks named")
@@ -99,7 +110,9 @@ def newly_completed(episode: Episode, spec: EnvSpec) -> Episode:
         )
     if not pays_once and episode.goals is not None:
         completed = np.sum(np.logical_or.accumulate(_tasks_done(episode.goals, targets)), axis=-1)
-    return _end_at(episode._replace(rewards=np.diff(completed, prepend=0.0)), completed >= len(targets))
+    done = completed >= len(targets)
+    _check_end(episode, done, spec.id)
+    return _end_at(episode._replace(rewards=np.diff(completed, prepend=0.0)), done)
 
 
 def ends_at_goal(episode: Episode, spec: EnvSpec) -> Episode:

@@ -14,6 +14,9 @@ from smac_jax.errors import InputError
 
 register_robotics()
 
+# Of the width: bounds that differ by rounding alone, such as of float32 and float64, are the same.
+_BOUND_TOLERANCE = 1e-4
+
 
 def task_spec(spec: EnvSpec, task: Task) -> EnvSpec:
     """The recorded specification with the task's horizon and arguments."""
@@ -25,20 +28,49 @@ def task_spec(spec: EnvSpec, task: Task) -> EnvSpec:
     return spec
 
 
-def make_env(spec: EnvSpec, task: Task, record: Callable[[gym.Env], gym.Env] = lambda env: env) -> gym.Env:
+def _check_bounds(recorded: gym.Space, box: gym.spaces.Box, env_id: str) -> None:
+    """Refuse recorded actions that the live environment would understand in other units."""
+    # Of other kinds of spaces the dataset's own check says more.
+    if not isinstance(recorded, gym.spaces.Box) or not recorded.is_bounded():
+        return
+    if recorded.shape != box.shape:
+        raise InputError(
+            f"the dataset records actions of shape {recorded.shape} and {env_id} takes {box.shape}; record it in the "
+            "environment that its specification makes"
+        )
+    ours, theirs = (np.stack([space.low, space.high]).astype(np.float64) for space in (recorded, box))
+    differs = np.any(np.abs(ours - theirs) > _BOUND_TOLERANCE * (theirs[1] - theirs[0]), axis=0)
+    if differs.any():
+        first = int(np.argmax(differs))
+        (low, high), (live_low, live_high) = ours[:, first], theirs[:, first]
+        raise InputError(
+            f"the dataset records action {first} in [{low:g}, {high:g}] and {env_id} takes it in "
+            f"[{live_low:g}, {live_high:g}], so that recorded actions would be executed as others; record them in the "
+            "environment's units and with its action space, or with the wrapper that rescales them in its specification"
+        )
+
+
+def make_env(
+    spec: EnvSpec,
+    task: Task,
+    record: Callable[[gym.Env], gym.Env] = lambda env: env,
+    recorded_actions: gym.Space | None = None,
+) -> gym.Env:
     """Make the environment of a task.
 
     Args:
         spec: as recorded in a dataset.
         task: its family.
         record: wrapper around the native environment, below all others, such as Minari's DataCollector.
+        recorded_actions: the dataset's action space, whose bounds the environment must share; None without a dataset.
 
     Returns:
         An environment with float32 vectors as observations, actions in [-1, 1], the task's rewards and
         terminations, and `info["outcome"]` at the end of each episode.
 
     Raises:
-        InputError: the environment cannot be made, or its observations or actions are of another kind.
+        InputError: the environment cannot be made, its observations or actions are of another kind, or the bounds of
+            its actions are not the recorded ones.
     """
     try:
         env = gym.make(task_spec(spec, task))
@@ -61,6 +93,8 @@ def make_env(spec: EnvSpec, task: Task, record: Callable[[gym.Env], gym.Env] = l
     box = env.action_space
     if not isinstance(box, gym.spaces.Box) or not box.is_bounded():
         raise InputError(f"{spec.id} has the action space {box}; a bounded Box is needed")
+    if recorded_actions is not None:
+        _check_bounds(recorded_actions, box, spec.id)
     if not (np.all(box.low == -1.0) and np.all(box.high == 1.0)):
         env = gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
     return env
