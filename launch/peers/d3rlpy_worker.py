@@ -4,7 +4,8 @@
 
 An update is what `fit` does at each step, without its logging: `sample_transition_batch`, then `update`. Where the
 defaults would cost other time than our configuration they are set to it: Cal-QL has a fixed weight and the largest of
-10 next actions' values. What is left different: IQL's spread does not depend on the state, and Cal-QL sums the returns of its batch anew at every update.
+10 next actions' values. What is left different: IQL's spread does not depend on the state, and Cal-QL sums the returns
+of its batch anew at every update.
 """
 
 import json
