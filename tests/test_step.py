@@ -257,7 +257,7 @@ def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
 @pytest.mark.parametrize("terms", [catalogue.smac(), catalogue.td3()], ids=["smac", "td3"])
 def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
     key = jax.random.key(4)
-    state = create_agents(AgentSpec(OBSERVATIONS, ACTIONS, (16, 16), value=True), key[None], standardizer())
+    state = create_agents(AgentSpec(OBSERVATIONS, ACTIONS, (16, 16), target_actor=True), key[None], standardizer())
     alone = jax.tree.map(lambda leaf: leaf[0], state.replace(step=None)).replace(step=state.step)
     batches = jax.tree.map(lambda leaf: leaf[None], make_batch())
     for number in range(2):
