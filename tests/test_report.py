@@ -194,6 +194,17 @@ def test_smac_stands_beside_the_best_of_the_others(two_pairs):
         assert "Against the other methods" in files[name].read_text()
 
 
+@pytest.mark.parametrize("steps", [[0, 1000, 2000, 3000], [0, 500, 1000, 3000]], ids=["equal", "different"])
+def test_pairs_evaluated_at_different_steps_are_said_to_be(two_pairs, steps):
+    scores = [[0.5, 0.5, 0.0, 0.5]] * 2
+    run = fabricate_run(two_pairs / "iql" / "sac", CHEETAH, "iql", "sac", (0, 1), [[0.1, 0.4], [0.1, 0.6]], scores)
+    write_metrics(run / "metrics.csv", "online", steps, (0, 1), scores)
+    content, files = report(two_pairs)
+    line = f"Evaluated at different steps, over which regret is a mean: {CHEETAH}."
+    for text in (content.against.note, files["report.md"].read_text(), files["report.html"].read_text()):
+        assert (line in text) == (steps[1] == 500)
+
+
 def test_nothing_stands_beside_smac_alone(two_pairs):
     content, files = report(two_pairs)
     assert content.against is None, "behaviour cloning was not fine-tuned"

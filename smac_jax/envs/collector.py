@@ -156,7 +156,9 @@ class Collector:
                 observation, *_ = env.step(action)
             observations.append(observation)
         self.observations = np.stack(observations)
-        expected = record.get("observations", self.observations)
+        expected = record.get("observations")
+        if expected is None:
+            return
         for index, (rebuilt, recorded) in enumerate(zip(self.observations, expected, strict=True)):
             if not np.allclose(rebuilt, recorded, rtol=_REBUILD_TOLERANCE, atol=_REBUILD_TOLERANCE):
                 raise InputError(

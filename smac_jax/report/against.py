@@ -30,12 +30,22 @@ def _value(value: float, spread: str = "") -> Cell:
     return Cell(number(value), spread) if np.isfinite(value) else Cell(NOTHING)
 
 
-def _row(dataset: str, pairs: Sequence[Pair]) -> Row | None:
-    ours = [pair for pair in pairs if pair.algorithm == REFERENCE]
+def _rivals(pairs: Sequence[Pair]) -> tuple[Pair, Pair] | None:
+    """The pairs of SMAC and of another method with the lowest regret; None without both."""
+    mine = _lowest_regret([pair for pair in pairs if pair.algorithm == REFERENCE])
+    theirs = _lowest_regret([pair for pair in pairs if pair.algorithm != REFERENCE])
+    return (mine, theirs) if mine is not None and theirs is not None else None
+
+
+def _same_steps(mine: Pair, theirs: Pair) -> bool:
+    """Whether both were evaluated at the same steps, as far as that was recorded."""
+    if mine.continued is None or theirs.continued is None:
+        return True
+    return np.array_equal(mine.continued.steps, theirs.continued.steps)
+
+
+def _row(dataset: str, pairs: Sequence[Pair], mine: Pair, theirs: Pair) -> Row:
     others = [pair for pair in pairs if pair.algorithm != REFERENCE]
-    mine, theirs = _lowest_regret(ours), _lowest_regret(others)
-    if mine is None or theirs is None:
-        return None
     regrets = [_mean(pair, "regret") for pair in (mine, theirs)]
     highest = max(others, key=lambda pair: np.nan_to_num(_mean(pair, "offline_score"), nan=-np.inf))
     cells = [
@@ -54,5 +64,11 @@ def against_others(tasks: Mapping[str, Sequence[Pair]]) -> Table | None:
     Args:
         tasks: pairs by dataset, those whose score is a share.
     """
-    rows = [row for dataset, pairs in tasks.items() if (row := _row(dataset, pairs)) is not None]
-    return Table("task", list(_COLUMNS), rows, _NOTE) if rows else None
+    rivals = {dataset: found for dataset, pairs in tasks.items() if (found := _rivals(pairs)) is not None}
+    if not rivals:
+        return None
+    rows = [_row(dataset, tasks[dataset], *found) for dataset, found in rivals.items()]
+    apart = [dataset for dataset, found in rivals.items() if not _same_steps(*found)]
+    # Regret weighs every evaluation alike, so that evaluating a dip more often counts it more often.
+    note = f" Evaluated at different steps, over which regret is a mean: {', '.join(apart)}." if apart else ""
+    return Table("task", list(_COLUMNS), rows, _NOTE + note)
