@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from minari.storage.remotes import DEFAULT_REMOTE, get_cloud_storage
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 NOTING_PYTHON = """#!/bin/sh
@@ -30,3 +33,11 @@ def test_quickstart_installs_the_package_alone_and_works_where_it_is_told(tmp_pa
     assert installation.endswith("-e .")
     workdir = arguments[0] if arguments else "runs/quickstart"
     assert calls[-1] == f"-m launch.report --workdir={workdir}"
+
+
+def test_the_dependencies_provide_what_minaris_default_remote_imports():
+    scheme = DEFAULT_REMOTE.partition(":")[0]
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (ours,) = (found for name in names if (found := Requirement(name)).name == "minari")
+    assert scheme in ours.extras, f"--download asks {DEFAULT_REMOTE}"
+    get_cloud_storage()
