@@ -13,14 +13,13 @@ command again goes on where it stopped, and tries again what failed. Exit code 1
 """
 
 import csv
-import fcntl
 import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -33,8 +32,9 @@ from launch.cells import DONE, FAILED, Cell, make_cells, recorded_runs
 from launch.session import progress_bar
 from smac_jax.cores import ONE_THREAD
 from smac_jax.errors import InputError
+from smac_jax.io.lock import locked
 from smac_jax.io.records import read_rows
-from smac_jax.io.workdir import SUMMARY_FILE, read_json, write_json
+from smac_jax.io.workdir import SUMMARY_FILE, make_directory, read_json, write_json
 
 _SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the benchmark; made if missing.")
@@ -96,19 +96,6 @@ def describe(cell: Cell, status: str) -> str:
     return f"{cell.name:<44} {'  '.join(shown) or status}"
 
 
-def lock(workdir: Path) -> IO[str]:
-    """Make the directory and hold it while the returned file is open; raises `InputError` if another benchmark does."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / LOCK_FILE).open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"another benchmark is at work in {workdir}; wait for it, or choose another") from error
-    except OSError as error:
-        raise InputError(f"cannot use {workdir} ({error.strerror}); choose another --workdir") from error
-    return file
-
-
 def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
     """Run what is to be done, tabulating as it comes, and exit with code 1 if any of it failed."""
     statuses = {cell.name: DONE for cell in cells if cell.done}
@@ -156,7 +143,8 @@ def main() -> None:
         # Several runs share the cores.
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *ONE_THREAD]).strip()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with lock(workdir):
+    make_directory(workdir)
+    with locked(workdir / LOCK_FILE, f"another benchmark is at work in {workdir}; wait for it, or choose another"):
         write_json(workdir / SUITE_FILE, {"suite": _SUITE.value.to_dict(), "runs": runs})
         benchmark(workdir, cells, todo)
 

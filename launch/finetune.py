@@ -25,7 +25,7 @@ from smac_jax.data.replay import create_replay, with_capacity
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
-from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
+from smac_jax.io.workdir import SUMMARY_FILE, hold, read_run
 from smac_jax.report.collect import OFFLINE_METRICS
 from smac_jax.sharding import seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.online import online_step
@@ -137,68 +137,68 @@ def finetune(
         "config": config.to_dict(),
         "checkpoint_step": offline.newest_step() if offline else None,
     }
-    begun = claim(workdir, run)
-    if (workdir / SUMMARY_FILE).exists():
-        print(f"{workdir} is complete")
-        return
+    with hold(workdir, run) as begun:
+        if (workdir / SUMMARY_FILE).exists():
+            print(f"{workdir} is complete")
+            return
 
-    mesh = seed_mesh(len(seeds))
-    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
-    capacity = config.online.replay_capacity or steps
-    replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
-    collector = make_collector(source, seeds)
-    checkpoints = Checkpoints(workdir)
-    start = checkpoints.latest_step
-    if start is None:
-        watch = session.Stopwatch()
-        collector.reset()
-        if offline and checkpoint:
-            state = offline.restore("agent", state)
-            shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
-    else:
-        counters = checkpoints.counters()
-        watch = session.Stopwatch(counters["seconds"])
-        state = checkpoints.restore("agent", state)
-        filled = shard_seeds(create_replay(len(seeds), counters["replay_rows"], *dims), mesh)
-        replay = shard_seeds(with_capacity(checkpoints.restore("replay", filled), capacity), mesh)
-        collector.restore(checkpoints.restore("collector", collector.record()))
-    if offline:
-        offline.close()
-    logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
-
-    with watch.measure("compile"):
-        calls = make_calls(config, source, state, replay, seeds, mesh)
-
-    infos: list[Info] = []
-    with (
-        session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar,
-        Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
-    ):
-
-        def record(step: int) -> None:
-            saved = filled_copy(replay)
-            counters = {"replay_rows": saved.capacity}
-            recorder.record(step, state, is_evaluated(step), counters, replay=saved, collector=collector.record())
-
+        mesh = seed_mesh(len(seeds))
+        state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
+        capacity = config.online.replay_capacity or steps
+        replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
+        collector = make_collector(source, seeds)
+        checkpoints = Checkpoints(workdir)
+        start = checkpoints.latest_step
         if start is None:
-            record(0)
-        for step in range((start or 0) + 1, steps + 1):
-            with watch.measure("warmup" if step <= warmup else "train"):
-                state, replay, info, outcomes = online_step(state, replay, collector, calls, step, warmup)
-            if info is not None:
-                infos.append(info)
-            if outcomes:
-                logger.train_episodes(step, outcomes)
-            bar.update()
-            if step % log_every == 0 or step == steps:
-                session.log_infos(logger, step, infos)
-                infos = []
-                recorder.check()
-                if is_evaluated(step) or step % config.checkpoint_every == 0:
-                    record(step)
-    logger.close()
-    checkpoints.close()
-    write_online_summary(workdir, config, source.dataset_id, seeds, watch)
+            watch = session.Stopwatch()
+            collector.reset()
+            if offline and checkpoint:
+                state = offline.restore("agent", state)
+                shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
+        else:
+            counters = checkpoints.counters()
+            watch = session.Stopwatch(counters["seconds"])
+            state = checkpoints.restore("agent", state)
+            filled = shard_seeds(create_replay(len(seeds), counters["replay_rows"], *dims), mesh)
+            replay = shard_seeds(with_capacity(checkpoints.restore("replay", filled), capacity), mesh)
+            collector.restore(checkpoints.restore("collector", collector.record()))
+        if offline:
+            offline.close()
+        logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
+
+        with watch.measure("compile"):
+            calls = make_calls(config, source, state, replay, seeds, mesh)
+
+        infos: list[Info] = []
+        with (
+            session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar,
+            Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+        ):
+
+            def record(step: int) -> None:
+                saved = filled_copy(replay)
+                counters = {"replay_rows": saved.capacity}
+                recorder.record(step, state, is_evaluated(step), counters, replay=saved, collector=collector.record())
+
+            if start is None:
+                record(0)
+            for step in range((start or 0) + 1, steps + 1):
+                with watch.measure("warmup" if step <= warmup else "train"):
+                    state, replay, info, outcomes = online_step(state, replay, collector, calls, step, warmup)
+                if info is not None:
+                    infos.append(info)
+                if outcomes:
+                    logger.train_episodes(step, outcomes)
+                bar.update()
+                if step % log_every == 0 or step == steps:
+                    session.log_infos(logger, step, infos)
+                    infos = []
+                    recorder.check()
+                    if is_evaluated(step) or step % config.checkpoint_every == 0:
+                        record(step)
+        logger.close()
+        checkpoints.close()
+        write_online_summary(workdir, config, source.dataset_id, seeds, watch)
 
 
 def train_from_scratch(config: ConfigDict, workdir: Path) -> None:

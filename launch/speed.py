@@ -23,7 +23,7 @@ from launch import program
 from launch.session import progress_bar
 from smac_jax.cores import usable_cores
 from smac_jax.errors import InputError
-from smac_jax.io.workdir import read_json, write_json
+from smac_jax.io.workdir import make_directory, read_json, write_json
 from smac_jax.speed.data import TRANSITIONS
 from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY, PROGRAM
@@ -236,10 +236,7 @@ def main() -> None:
     settings = {name: flags.FLAGS[name].value for name in ("only", "peers", "rounds", "seconds")}
     result = read_measurement(workdir / SPEED_FILE, settings)
     if result is None or not result["finished"]:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
+        make_directory(workdir)
         result = run(workdir, result or begin(settings))
     else:
         print(f"{workdir} is measured already; its tables and picture are written anew")

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ PROGRAMS = {
 CONFIG = "--config=configs/smac.py:pointmaze-small"
 PRETRAIN = ("pretrain", CONFIG, "--dataset={dataset}", "--workdir={new}")
 FINETUNE = ("finetune", "--workdir={new}")
+SCRATCH = (*FINETUNE, "--algorithm=rlpd", "--dataset={dataset}")
 LANDSCAPE = ("landscape", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
 REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
@@ -47,6 +49,14 @@ CASES = {
     "task of another dataset": ((*PRETRAIN, "--config=configs/smac.py:kitchen"), "use the task pointmaze"),
     "negative seed": ((*PRETRAIN, "--seeds=0,-1"), "--seeds=0,-1 must be"),
     "directory of another run": ((*PRETRAIN, "--workdir={run}"), "holds a different run"),
+    "directory where another process is at work": (
+        (*PRETRAIN, "--workdir={busy}"),
+        "another process is at work in {busy}; wait for it, or choose another --workdir",
+    ),
+    "directory where another process fine-tunes": (
+        (*SCRATCH, "--config=configs/rlpd.py:pointmaze-small", "--workdir={busy}"),
+        "another process is at work in {busy}; wait for it, or choose another --workdir",
+    ),
     "no checkpoint": (FINETUNE, "--checkpoint is missing"),
     "checkpoint is no run": ((*FINETUNE, "--checkpoint={empty}"), "config.json is missing; give"),
     "checkpoint is fine-tuned": ((*FINETUNE, "--checkpoint={finetuned}"), "give the directory of a pretrain run"),
@@ -159,6 +169,8 @@ def prepare(directory, dataset_id):
     claim(directory / "run", {**run, "dataset_sha256": "of other data"})
     claim(directory / "finetuned", {**run, "program": "finetune"})
     (directory / "empty").mkdir()
+    (directory / "busy").mkdir()
+    (directory / "busy" / "run.lock").touch()
     (directory / "foreign").mkdir()
     (directory / "foreign" / "config.json").write_text('{"learning_rate": 1}')
 
@@ -225,10 +237,12 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
         command, message = list(CASES.values())[number]
         folder = root / str(number)
         shutil.copytree(template, folder)
-        names = ("new", "empty", "foreign", "run", "finetuned", "begun")
+        names = ("new", "empty", "busy", "foreign", "run", "finetuned", "begun")
         places = {name: folder / name for name in names} | {"dataset": dataset_id}
         before = content(folder)
-        process = execute(*(argument.format(**places) for argument in command))
+        with (folder / "busy" / "run.lock").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            process = execute(*(argument.format(**places) for argument in command))
         after = content(folder)
         changed = {path for path in before | after if before.get(path) != after.get(path)}
         return Outcome(process, message.format(**places), changed)

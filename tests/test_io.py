@@ -1,15 +1,18 @@
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from flax import serialization
 
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import CHECKPOINTS, Checkpoints
 from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, rewind
-from smac_jax.io.workdir import CONFIG_FILE, claim, read_json, write_json
+from smac_jax.io.workdir import CONFIG_FILE, claim, hold, read_json, write_json
 from smac_jax.keys import stream_keys
 
 RUN = {"program": "pretrain", "config": {"network": {"hidden_dims": (8, 8)}, "batch_size": 3}, "seeds": [0, 1]}
@@ -124,6 +127,44 @@ def test_directory_belongs_to_the_run_that_claimed_it(tmp_path):
     with pytest.raises(InputError, match="seeds: "):
         claim(workdir, {**RUN, "seeds": [0]})
     assert tree_content(workdir) == content
+
+
+def test_a_directory_is_held_by_one_at_a_time_until_the_block_ends(tmp_path):
+    workdir = tmp_path / "run"
+    for begun in (False, True):
+        with hold(workdir, RUN) as found:
+            assert found is begun
+            content = tree_content(workdir)
+            with pytest.raises(InputError) as caught, hold(workdir, RUN):
+                pass
+            assert f"another process is at work in {workdir}; wait for it" in one_line(caught)
+            assert tree_content(workdir) == content
+    with pytest.raises(KeyError), hold(workdir, RUN):
+        raise KeyError
+    with hold(workdir, RUN):
+        pass
+
+
+def test_a_directory_of_another_run_is_not_touched_by_holding_it(tmp_path):
+    claim(tmp_path, RUN)
+    content = tree_content(tmp_path)
+    with pytest.raises(InputError, match="different run"), hold(tmp_path, {**RUN, "seeds": [0]}):
+        pass
+    assert tree_content(tmp_path) == content
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    code = f"from smac_jax.io.workdir import hold\nwith hold(Path({str(tmp_path)!r}), {{}}): print(flush=True); input()"
+    command = [sys.executable, "-c", f"from pathlib import Path\n{code}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+        assert process.stdout.readline()
+        with pytest.raises(InputError, match="another process is at work"), hold(tmp_path, {}):
+            pass
+        process.kill()
+        process.wait()
+    with hold(tmp_path, {}) as begun:
+        assert begun
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "summary.json", "checkpoints"])

@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from smac_jax.errors import InputError
+from smac_jax.io.lock import locked
 from smac_jax.version import __version__
 
 _PACKAGES = (
@@ -30,6 +32,7 @@ _PACKAGES = (
 )
 CONFIG_FILE = "config.json"
 SUMMARY_FILE = "summary.json"
+LOCK_FILE = "run.lock"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -110,6 +113,30 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     return [] if old == new else [f"{name}: {old} there, {new} now"]
 
 
+def _begun(workdir: Path, run: Mapping[str, Any]) -> bool:
+    """Whether a run was begun in a directory; raises `InputError` where that is not for it, see `claim`."""
+    if (workdir / CONFIG_FILE).exists():
+        differences = _differences(read_run(workdir), run)
+        if differences:
+            shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
+            raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
+        return True
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir} is a file; choose another --workdir")
+    taken = [name for name in ("metrics.csv", SUMMARY_FILE, "checkpoints") if (workdir / name).exists()]
+    if taken:
+        raise InputError(f"{workdir} holds {taken[0]} of an unknown run; choose another --workdir")
+    return False
+
+
+def make_directory(workdir: Path) -> None:
+    """Make a directory if it is missing; raises `InputError` where that cannot be."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
+
+
 def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     """Make a directory this run's own, or recognise it as this run's.
 
@@ -123,22 +150,24 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     Raises:
         InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
     """
-    config = workdir / CONFIG_FILE
     run = json.loads(json.dumps(_finite(run)))
-    if config.exists():
-        differences = _differences(read_run(workdir), run)
-        if differences:
-            shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
-            raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
-        return True
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"{workdir} is a file; choose another --workdir")
-    taken = [name for name in ("metrics.csv", SUMMARY_FILE, "checkpoints") if (workdir / name).exists()]
-    if taken:
-        raise InputError(f"{workdir} holds {taken[0]} of an unknown run; choose another --workdir")
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
-    write_json(config, {"run": run, **provenance()})
-    return False
+    begun = _begun(workdir, run)
+    if not begun:
+        make_directory(workdir)
+        write_json(workdir / CONFIG_FILE, {"run": run, **provenance()})
+    return begun
+
+
+@contextmanager
+def hold(workdir: Path, run: Mapping[str, Any]) -> Iterator[bool]:
+    """`claim` a directory and keep other processes out of it until the block ends; yields what `claim` returns.
+
+    Raises:
+        InputError: as `claim`, or another process is at work in the directory; nothing is changed.
+    """
+    # Before anything is made in a directory that is another run's.
+    _begun(workdir, json.loads(json.dumps(_finite(run))))
+    make_directory(workdir)
+    refusal = f"another process is at work in {workdir}; wait for it, or choose another --workdir"
+    with locked(workdir / LOCK_FILE, refusal):
+        yield claim(workdir, run)
