@@ -151,7 +151,7 @@ def main() -> None:
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parse the command line; raises `InputError` where there is no such suite."""
-    suites.check_files(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("suite="))
+    suites.check_files(program.flag_values(argv, "suite"))
     return program.parse(argv)
 
 

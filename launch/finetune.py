@@ -17,7 +17,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
-from launch import program, session
+from launch import config_file, program, session
 from launch.interaction import filled_copy, make_calls, make_collector
 from launch.recorder import Recorder
 from launch.summary import write_online_summary
@@ -84,6 +84,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     if _DATASET.value is not None or _SEEDS.value is not None:
         raise InputError(f"--dataset and --seeds of {_ALGORITHM.value} are those of its --checkpoint; leave them out")
     config = session.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
+    _refuse_config_file(argv)
     config_flags.DEFINE_config_dict("config", online_methods.from_checkpoint(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
     for name in program.overrides():
@@ -92,10 +93,15 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def _refuse_config_file(argv: Sequence[str]) -> None:
+    if program.flag_values(argv, "config"):
+        raise InputError("--config is that of the --checkpoint; set its fields by --config.a.b=value, or leave it out")
+
+
 def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
     """Parse the command line of a method that starts from scratch."""
     if _CHECKPOINT.value is None:
-        if not any(argument.lstrip("-").startswith("config=") for argument in argv):
+        if not program.flag_values(argv, "config"):
             raise InputError(
                 f"{_ALGORITHM.value} starts from scratch: give --config=configs/{_ALGORITHM.value}.py:TASK and "
                 "--dataset, or a --checkpoint whose task, data and seeds it takes"
@@ -103,8 +109,9 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
         config_flags.DEFINE_config_file(
             "config", None, "Configuration file of the method, such as configs/rlpd.py:TASK."
         )
-        return list(flags.FLAGS(list(argv)))
+        return config_file.parse(argv, _ALGORITHM.value)
     config = session.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
+    _refuse_config_file(argv)
     logging.warning(
         "%s starts from scratch: of %s only task, data and seeds are used", _ALGORITHM.value, _CHECKPOINT.value
     )

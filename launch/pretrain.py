@@ -12,7 +12,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from launch import program, session
+from launch import config_file, program, session
 from launch.recorder import Recorder
 from launch.summary import write_offline_summary
 from smac_jax.errors import InputError
@@ -100,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, config_file.parse)

@@ -65,13 +65,14 @@ def _message(error: BaseException) -> str:
     return text
 
 
-def _check_config_file(argv: Sequence[str]) -> None:
-    for argument in argv:
-        name, _, value = argument.lstrip("-").partition("=")
-        path = value.partition(":")[0]
-        if name == "config" and not Path(path).is_file():
-            known = ", ".join(sorted(f"configs/{file.name}" for file in Path("configs").glob("[!_]*.py")))
-            raise InputError(f"no configuration file {path}; run from the project's root, where there are {known}")
+def flag_values(argv: Sequence[str], name: str) -> list[str]:
+    """What a command line gives a flag, as `--name=value` or as `--name value`."""
+    values = []
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag in (f"--{name}", f"-{name}"):
+            values.append(value if equals else following)
+    return values
 
 
 def use_compilation_cache() -> None:
@@ -107,7 +108,6 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
         wants_help = any(argument in _HELP for argument in argv)
         rest: list[str] = []
         try:
-            _check_config_file(argv)
             rest = parser([argument for argument in argv if argument not in _HELP])
         except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             # Help is given whatever else is missing.

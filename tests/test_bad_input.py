@@ -38,6 +38,8 @@ LANDSCAPE = ("landscape", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
 REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
 
+OFFLINE_FILES = ", ".join(f"configs/{name}.py" for name in ("bc", "calql", "cql", "iql", "smac", "smac_paper", "td3bc"))
+
 # Command line, and what its message must say.
 CASES = {
     "unknown flag": ((*PRETRAIN, "--batchsize=3"), "'batchsize'"),
@@ -84,7 +86,35 @@ CASES = {
     "negative recording seed": ((*MAKE, "--output=pointmaze/new-v0", "--seed=-1"), "--seed=-1 must not be negative"),
     "unknown field": ((*PRETRAIN, "--config.batchsize=3"), "batch_size"),
     "unknown task": ((*PRETRAIN, "--config=configs/smac.py:maze"), "unknown task 'maze'; use one of kitchen"),
-    "unknown config": ((*PRETRAIN, "--config=configs/smack.py:pointmaze"), "configs/smack.py"),
+    "unknown config": (
+        (*PRETRAIN, "--config=configs/smack.py:pointmaze"),
+        f"no configuration file 'configs/smack.py'; run from the project's root, where there are {OFFLINE_FILES}",
+    ),
+    "unknown config behind a space": (
+        ("pretrain", "--config", "configs/smack.py:pointmaze", "--dataset={dataset}", "--workdir={new}"),
+        "no configuration file 'configs/smack.py'; run",
+    ),
+    "config without a file": ((*PRETRAIN, "--config="), "no configuration file ''; run"),
+    "config of a method without offline phase": (
+        (*PRETRAIN, "--config=configs/rlpd.py:pointmaze-small"),
+        f"configs/rlpd.py configures no offline method; use one of {OFFLINE_FILES}",
+    ),
+    "config of no method": ((*PRETRAIN, "--config=configs/common.py:pointmaze-small"), "configures no offline method"),
+    "config of fine-tuning": ((*PRETRAIN, "--config=configs/finetune.py:pointmaze"), "configures no offline method"),
+    "config of a suite": ((*PRETRAIN, "--config=configs/suites/smoke.py"), "configures no offline method"),
+    "config of a suite elsewhere": ((*PRETRAIN, "--config={suite}"), "suite.py configures no offline method"),
+    "config of an offline method from scratch": (
+        (*SCRATCH, "--config=configs/smac.py:pointmaze-small", "--workdir={new}"),
+        "configs/smac.py does not configure rlpd; use one of configs/rlpd.py",
+    ),
+    "unknown config from scratch behind a space": (
+        (*SCRATCH, "--config", "configs/smack.py:pointmaze-small", "--workdir={new}"),
+        "where there are configs/rlpd.py",
+    ),
+    "config file beside a checkpoint": (
+        (*FINETUNE, "--checkpoint={run}", "--config=configs/smac.py:pointmaze-small"),
+        "--config is that of the --checkpoint; set its fields by --config.a.b=value",
+    ),
     "foreign config.json": ((*FINETUNE, "--checkpoint={foreign}"), "{foreign}"),
     "evaluation of foreign config.json": (("evaluate", "--checkpoint={foreign}"), "{foreign}"),
     "dataset id without version": ((*MAKE, "--output=pointmaze/new"), "pointmaze/new"),
@@ -169,6 +199,7 @@ def prepare(directory, dataset_id):
     claim(directory / "run", {**run, "dataset_sha256": "of other data"})
     claim(directory / "finetuned", {**run, "program": "finetune"})
     (directory / "empty").mkdir()
+    (directory / "suite.py").write_text("from configs.suites.smoke import get_config")
     (directory / "busy").mkdir()
     (directory / "busy" / "run.lock").touch()
     (directory / "foreign").mkdir()
@@ -237,8 +268,8 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
         command, message = list(CASES.values())[number]
         folder = root / str(number)
         shutil.copytree(template, folder)
-        names = ("new", "empty", "busy", "foreign", "run", "finetuned", "begun")
-        places = {name: folder / name for name in names} | {"dataset": dataset_id}
+        names = ("new", "empty", "busy", "foreign", "run", "finetuned", "begun", "suite.py")
+        places = {name.removesuffix(".py"): folder / name for name in names} | {"dataset": dataset_id}
         before = content(folder)
         with (folder / "busy" / "run.lock").open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
