@@ -12,7 +12,6 @@ command again goes on where it stopped, and tries again what failed. Exit code 1
 --backend=ray connects to the cluster that RAY_ADDRESS names, which must share DIR and the datasets, or else starts it.
 """
 
-import csv
 import os
 import signal
 import sys
@@ -33,7 +32,7 @@ from launch.session import progress_bar
 from smac_jax.cores import ONE_THREAD
 from smac_jax.errors import InputError
 from smac_jax.io.lock import locked
-from smac_jax.io.records import read_rows
+from smac_jax.io.records import read_rows, replace_rows
 from smac_jax.io.workdir import SUMMARY_FILE, make_directory, read_json, write_json
 
 _SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
@@ -75,15 +74,8 @@ def write_results(
 
     The file that is there is replaced.
     """
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for cell in cells:
-            if cell.name in statuses:
-                writer.writerows(result_rows(cell, statuses[cell.name]))
-        writer.writerows(others)
-    os.replace(temporary, path)
+    ours = (row for cell in cells if cell.name in statuses for row in result_rows(cell, statuses[cell.name]))
+    replace_rows(path, [*ours, *others], _COLUMNS)
 
 
 def describe(cell: Cell, status: str) -> str:

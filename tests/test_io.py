@@ -11,7 +11,7 @@ from flax import serialization
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import CHECKPOINTS, Checkpoints
-from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, rewind
+from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, replace_rows, rewind
 from smac_jax.io.workdir import CONFIG_FILE, claim, hold, read_json, write_json
 from smac_jax.keys import stream_keys
 
@@ -54,6 +54,20 @@ def test_rows_are_appended_below_one_header(tmp_path):
     assert [(int(row["step"]), float(row["score"])) for row in read_rows(path)] == [(1, 0.5), (2, 1 / 3)]
     with pytest.raises(ValueError, match="unknown"):
         append_rows(path, [{"step": 3, "score": 0.0, "unknown": 1}], ("score", "step"))
+
+
+def test_a_table_is_replaced_when_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "deep" / "rows.csv"
+    replace_rows(path, [{"step": 1}, {"step": 2}], ("step",))
+    assert [row["step"] for row in read_rows(path)] == ["1", "2"]
+    with pytest.raises(ValueError, match="unknown"):
+        replace_rows(path, [{"step": 3}, {"unknown": 4}], ("step",))
+    assert len(read_rows(path)) == 2
+    for place in (tmp_path, path / "rows.csv"):
+        with pytest.raises(InputError, match=r"cannot write .*; choose another file") as caught:
+            replace_rows(place, [{"step": 1}], ("step",))
+        one_line(caught)
+    assert list(tmp_path.rglob("*.csv")) == [path]
 
 
 @pytest.mark.parametrize(

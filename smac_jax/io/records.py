@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smac_jax.errors import InputError
+
 METRICS_FIELDS = (
     "phase",
     "step",
@@ -45,6 +47,32 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[
         if new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> None:
+    """Write a CSV file in place of an older one, which stays until the new one is whole.
+
+    Args:
+        path: CSV file, its folder made if missing.
+        rows: each with names among `fields`.
+        fields: columns.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(fields), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}); choose another file") from error
+    finally:
+        if temporary.is_file():
+            temporary.unlink()
 
 
 def rewind(path: Path, step: int, column: str = "step") -> None:
