@@ -63,7 +63,7 @@ def result_rows(cell: Cell, status: str) -> list[dict[str, Any]]:
 def other_results(path: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Rows of results.csv that are of none of the cells: a part of a suite leaves those of the rest as they are."""
     ours = {(cell.dataset, cell.offline, cell.online) for cell in cells}
-    rows = read_rows(path)
+    rows = read_rows(path, _COLUMNS)
     return [row for row in rows if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in ours]
 
 

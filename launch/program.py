@@ -75,6 +75,13 @@ def flag_values(argv: Sequence[str], name: str) -> list[str]:
     return values
 
 
+def _check_datasets_path() -> None:
+    """Refuse a folder of datasets that Minari, which makes it, could not make."""
+    path = Path(os.environ.get("MINARI_DATASETS_PATH") or ".").absolute()
+    if not next(place for place in (path, *path.parents) if place.exists()).is_dir():
+        raise InputError(f"MINARI_DATASETS_PATH={path} is no folder; set it to the one that holds the datasets")
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a run like an earlier one starts without compiling.
 
@@ -125,6 +132,7 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
         logging.set_verbosity(logging.WARNING)
         use_compilation_cache()
         try:
+            _check_datasets_path()
             main()
         except InputError as error:
             _fail(error)
@@ -159,6 +167,20 @@ def required(flag: flags.FlagHolder[str | None]) -> str:
     if flag.value is None:
         raise InputError(f"--{flag.name} is missing; see --help")
     return flag.value
+
+
+def check_page(flag: flags.FlagHolder[str | None]) -> None:
+    """Check that a page can be written before the work that fills it.
+
+    Raises:
+        InputError: the flag names a folder, or a file in none.
+    """
+    if flag.value is None:
+        return
+    if Path(flag.value).is_dir():
+        raise InputError(f"--{flag.name}={flag.value} is a folder; name a Markdown file")
+    if not Path(flag.value).absolute().parent.is_dir():
+        raise InputError(f"there is no folder for --{flag.name}={flag.value}; make it first")
 
 
 def overrides(name: str = "config") -> dict[str, Any]:

@@ -202,12 +202,15 @@ def read_measurement(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] 
     """What was measured already, finished or not, if the file is there.
 
     Raises:
-        InputError: it was made with other settings than those that the command line gives, or is unfinished and was
-            made on another machine.
+        InputError: it was made with other settings than those that the command line gives, is unfinished and was
+            made on another machine, or is something else.
     """
     if not path.exists():
         return None
     result = read_json(path)
+    fields = begin(settings)
+    if not all(isinstance(result.get(name), type(fields[name])) for name in ("machine", "settings", "groups", "rows")):
+        raise InputError(f"{path} was not written by launch.speed; choose another --workdir")
     for name, value in settings.items():
         there = result["settings"].get(name)
         if flags.FLAGS[name].present and there != value:
@@ -225,8 +228,7 @@ def _check_flags() -> None:
         raise InputError(f"--rounds={_ROUNDS.value} must be positive")
     if not 0 < _SECONDS.value < math.inf:
         raise InputError(f"--seconds={_SECONDS.value} must be positive")
-    if _PAGE.value is not None and not Path(_PAGE.value).absolute().parent.is_dir():
-        raise InputError(f"there is no folder for --page={_PAGE.value}; make it first")
+    program.check_page(_PAGE)
 
 
 def main() -> None:

@@ -82,6 +82,11 @@ CASES = {
     "page without description": ((*MAKE, "--output=a/b-v0", "--page={new}.md"), "--page goes with --describe"),
     "output of a description": (("make_dataset", "--describe={dataset}", "--output=a/b-v0"), "--output goes with"),
     "page in no folder": (("make_dataset", "--describe={dataset}", "--page={new}/page.md"), "make it first"),
+    "page that is a folder": (
+        ("make_dataset", "--describe={dataset}", "--page={empty}"),
+        "--page={empty} is a folder; name a Markdown file",
+    ),
+    "datasets in a file": ((*PRETRAIN, "--workdir={new}"), "MINARI_DATASETS_PATH={suite}/below is no folder; set it"),
     "existing dataset": ((*MAKE, "--output={dataset}"), "exists already; choose another --output"),
     "negative recording seed": ((*MAKE, "--output=pointmaze/new-v0", "--seed=-1"), "--seed=-1 must not be negative"),
     "unknown field": ((*PRETRAIN, "--config.batchsize=3"), "batch_size"),
@@ -252,8 +257,8 @@ class Outcome(NamedTuple):
     changed: set
 
 
-def execute(program, *arguments):
-    return run_module(f"launch.{program}", list(arguments), REPOSITORY)
+def execute(program, *arguments, **environment):
+    return run_module(f"launch.{program}", list(arguments), REPOSITORY, environment)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +270,7 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
     add_broken_datasets(minari, dataset_id)
 
     def run_case(number):
-        command, message = list(CASES.values())[number]
+        name, (command, message) = list(CASES.items())[number]
         folder = root / str(number)
         shutil.copytree(template, folder)
         names = ("new", "empty", "busy", "foreign", "run", "finetuned", "begun", "suite.py")
@@ -273,7 +278,8 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
         before = content(folder)
         with (folder / "busy" / "run.lock").open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            process = execute(*(argument.format(**places) for argument in command))
+            elsewhere = {"MINARI_DATASETS_PATH": f"{places['suite']}/below"} if name == "datasets in a file" else {}
+            process = execute(*(argument.format(**places) for argument in command), **elsewhere)
         after = content(folder)
         changed = {path for path in before | after if before.get(path) != after.get(path)}
         return Outcome(process, message.format(**places), changed)

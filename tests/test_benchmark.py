@@ -122,6 +122,13 @@ def test_a_suite_may_grow_but_what_has_begun_must_stay(cells, tmp_path):
         recorded_runs(record, make_cells(changed, tmp_path))
 
 
+@pytest.mark.parametrize("record", ["{}", '{"runs": [1]}', '{"runs": {"b/smac/pretrain": 3}}'])
+def test_a_record_that_no_benchmark_wrote_is_refused(cells, tmp_path, record):
+    (tmp_path / "suite.json").write_text(record)
+    with pytest.raises(InputError, match=r"suite\.json was not written by a benchmark; choose another --workdir"):
+        recorded_runs(tmp_path / "suite.json", list(cells.values()))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -329,6 +336,10 @@ def test_bad_input_is_one_line_and_exit_code_two(undisturbed):
             "was begun with --seeds=0,3, not --seeds=0; choose": (suite, workdir, "--suite.seeds=(0,)"),
             "another benchmark is at work": (suite, workdir),
         }
+        foreign = workdir.parent / "foreign"
+        foreign.mkdir()
+        (foreign / "results.csv").write_text("task,score\nmaze,1\n")
+        cases["results.csv has other columns than task, dataset,"] = (suite, foreign)
         for message, arguments in cases.items():
             output = execute(*arguments, code=2)
             errors = [line for line in output.splitlines() if line.startswith("error:")]

@@ -124,6 +124,11 @@ def test_reading_json_names_what_is_wrong(tmp_path):
     with pytest.raises(InputError, match=r"config\.json is not valid JSON") as caught:
         read_json(tmp_path / CONFIG_FILE)
     one_line(caught)
+    for broken, message in ((b"[1]", "is no JSON object"), (b'{"run": "\xff"}', "is not valid JSON")):
+        (tmp_path / CONFIG_FILE).write_bytes(broken)
+        with pytest.raises(InputError, match=rf"config\.json {message}.*; start the run again") as caught:
+            read_json(tmp_path / CONFIG_FILE)
+        one_line(caught)
 
 
 def test_directory_belongs_to_the_run_that_claimed_it(tmp_path):

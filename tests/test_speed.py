@@ -425,3 +425,7 @@ def test_an_interrupted_measurement_goes_on_with_the_groups_that_are_missing(tmp
     file.write_text(json.dumps(result | {"finished": False, "machine": {"cpu": "Another"}}))
     with pytest.raises(InputError, match="begun on another machine"):
         speed.read_measurement(file, settings)
+    for foreign in ({}, {"settings": 1}, {**result, "rows": None}):
+        file.write_text(json.dumps(foreign))
+        with pytest.raises(InputError, match=r"speed\.json was not written by launch\.speed; choose another --workdir"):
+            speed.read_measurement(file, settings)

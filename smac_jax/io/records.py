@@ -22,12 +22,32 @@ METRICS_FIELDS = (
 EPISODE_FIELDS = ("phase", "step", "seed", "episode", "score", "return", "success", "length")
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """All rows of a CSV file; none if it does not exist."""
+def _check_columns(path: Path, found: Sequence[str], fields: Sequence[str]) -> None:
+    if list(found) != list(fields):
+        odd = sorted(set(found) ^ set(fields)) or ["order"]
+        raise InputError(
+            f"{path} has other columns than {', '.join(fields)} ({odd[0]} differs): another version or program wrote "
+            "it; move it away, or choose another --workdir"
+        )
+
+
+def read_rows(path: Path, fields: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """All rows of a CSV file; none if it does not exist.
+
+    Args:
+        path: CSV file.
+        fields: columns that it must have; any if None.
+
+    Raises:
+        InputError: it has others.
+    """
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if fields is not None and reader.fieldnames is not None:
+            _check_columns(path, reader.fieldnames, fields)
+        return list(reader)
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[str] | None = None) -> None:

@@ -60,9 +60,11 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise InputError(f"{path} is missing; give the working directory of a run that was started here") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); start the run again in a new --workdir") from error
-    return dict(content)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object; start the run again in a new --workdir")
+    return content
 
 
 def read_run(workdir: Path) -> dict[str, Any]:
