@@ -52,6 +52,12 @@ def test_rows_are_appended_below_one_header(tmp_path):
     append_rows(path, [{"step": 2, "score": 1 / 3}], ("score", "step"))
     assert path.read_text().splitlines()[0] == "score,step"
     assert [(int(row["step"]), float(row["score"])) for row in read_rows(path)] == [(1, 0.5), (2, 1 / 3)]
+    content = path.read_text()
+    for fields in (("step", "score"), ("score", "step", "return"), ("score",)):
+        with pytest.raises(InputError, match=r"metrics\.csv has other columns than .*; move it away, or") as caught:
+            append_rows(path, [dict.fromkeys(fields, 3)])
+        one_line(caught)
+    assert path.read_text() == content
     with pytest.raises(ValueError, match="unknown"):
         append_rows(path, [{"step": 3, "score": 0.0, "unknown": 1}], ("score", "step"))
 

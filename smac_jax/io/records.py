@@ -57,14 +57,21 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[
         path: CSV file.
         rows: each with the same names.
         fields: order of columns; by default that of the first row.
+
+    Raises:
+        InputError: the file has other columns.
     """
     rows = list(rows)
     if not rows:
         return
-    new = not path.exists() or path.stat().st_size == 0
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(fields or rows[0]), lineterminator="\n")
-        if new:
+    columns = list(fields or rows[0])
+    with path.open("a+", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
+        file.seek(0)
+        header = next(csv.reader(file), None)
+        if header is not None:
+            _check_columns(path, header, columns)
+        else:
             writer.writeheader()
         writer.writerows(rows)
 
