@@ -1,35 +1,22 @@
 """The configuration file that a program takes: that of a method which it can run."""
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
-import configs
+from configs import _methods
 from launch import program
 from smac_jax.errors import InputError
 
-_FOLDER = Path(configs.__file__).parent.resolve()
-NO_OFFLINE_PHASE = "none"
-"""`algorithm` in the configuration of a method that begins online."""
-
 
 def _fits(algorithm: object, online: str | None) -> bool:
-    """Whether a configuration's `algorithm` is an offline method, or one that begins online where such is asked for."""
-    return algorithm == NO_OFFLINE_PHASE if online else bool(algorithm) and algorithm != NO_OFFLINE_PHASE
-
-
-def _algorithm(path: Path) -> str:
-    """`algorithm` of a file in configs/; empty where it configures no method."""
-    get_config = getattr(importlib.import_module(f"configs.{path.stem}"), "get_config", None)
-    return str(get_config("locomotion").algorithm) if get_config else ""
+    return _methods.is_from_scratch(algorithm) if online else _methods.is_offline(algorithm)
 
 
 def _usable(online: str | None) -> str:
-    paths = sorted(_FOLDER.glob("[!_]*.py"))
-    return ", ".join(f"configs/{path.name}" for path in paths if _fits(_algorithm(path), online))
+    return ", ".join(f"configs/{name}.py" for name in _methods.names(from_scratch=online is not None))
 
 
 def _misfit(path: str, online: str | None) -> InputError:
@@ -55,7 +42,8 @@ def parse(argv: Sequence[str], online: str | None = None) -> list[str]:
             )
         # Before it is loaded, which would fail in other ways.
         file = Path(path).resolve()
-        if file.is_relative_to(_FOLDER) and not (file.parent == _FOLDER and _fits(_algorithm(file), online)):
+        algorithm = _methods.algorithm(file.stem) if file.parent == _methods.FOLDER else None
+        if file.is_relative_to(_methods.FOLDER) and not _fits(algorithm, online):
             raise _misfit(path, online)
     rest = program.parse(argv)
     config = flags.FLAGS["config"].value

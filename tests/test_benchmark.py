@@ -136,6 +136,24 @@ def test_a_record_that_no_benchmark_wrote_is_refused(cells, tmp_path, record):
         ("pairs", ("smac", "sac"), "must look like"),
         ("online", ("sac", "tdd3"), "'tdd3'"),
         ("only", ("c",), "no task 'c'; use some of b, a"),
+        ("offline", ("nope",), "unknown method 'nope' in the suite's offline; use some of bc, calql, cql, iql, smac, "),
+        ("offline", ("rlpd",), "unknown method 'rlpd' in the suite's offline"),
+        ("offline", ("common",), "unknown method 'common' in the suite's offline"),
+        ("scratch", ("smac",), "unknown method 'smac' in the suite's scratch; use some of rlpd"),
+        (
+            "pretrain",
+            {"batchsize": 8},
+            "the suite's pretrain sets batchsize, which configs/smac.py:kitchen-small has not",
+        ),
+        ("pretrain", {"batch_size": "many"}, "the suite's pretrain does not fit configs/smac.py:kitchen-small: "),
+        ("pretrain", {"offline": 8}, "the suite's pretrain sets offline, which"),
+        (
+            "finetune",
+            {"online": {"step": 8}},
+            "the suite's finetune sets online.step, which smac followed by sac has not",
+        ),
+        ("tasks.a", suites.task("pointmaze", "a/b-v0", pretrain={"kapa": 1}), "pretrain sets kapa, which"),
+        ("tasks.a", suites.task("maze", "a/b-v0"), "unknown task 'maze'"),
         ("tasks.a.dataset", None, "task 'a' of the suite lacks fields"),
     ],
 )
@@ -144,7 +162,7 @@ def test_a_suite_that_cannot_work_is_refused(tmp_path, field, value, message):
     if value is None:
         del suite.tasks.a.dataset
     else:
-        suite[field] = value
+        suite.update_from_flattened_dict({field: value})
     with pytest.raises(InputError, match=message):
         make_cells(suite, tmp_path)
 
