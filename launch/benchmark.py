@@ -33,7 +33,7 @@ from smac_jax.cores import ONE_THREAD
 from smac_jax.errors import InputError
 from smac_jax.io.lock import locked
 from smac_jax.io.records import read_rows, replace_rows
-from smac_jax.io.workdir import SUMMARY_FILE, make_directory, read_json, write_json
+from smac_jax.io.workdir import SUMMARY_FILE, make_directory, read_json, resume_record, sources, write_json
 
 _SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the benchmark; made if missing.")
@@ -88,6 +88,14 @@ def describe(cell: Cell, status: str) -> str:
     return f"{cell.name:<44} {'  '.join(shown) or status}"
 
 
+def suite_record(path: Path, runs: dict[str, list[str]], goes_on: bool) -> dict[str, Any]:
+    """Content of suite.json: the suite as it is now, and what made its results, this call included if it `goes_on`."""
+    now = {"suite": _SUITE.value.to_dict(), "runs": runs}
+    if not path.exists():
+        return now | sources()
+    return resume_record(read_json(path) | now, sources()) if goes_on else read_json(path) | now
+
+
 def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
     """Run what is to be done, tabulating as it comes, and exit with code 1 if any of it failed."""
     statuses = {cell.name: DONE for cell in cells if cell.done}
@@ -137,7 +145,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     make_directory(workdir)
     with locked(workdir / LOCK_FILE, f"another benchmark is at work in {workdir}; wait for it, or choose another"):
-        write_json(workdir / SUITE_FILE, {"suite": _SUITE.value.to_dict(), "runs": runs})
+        write_json(workdir / SUITE_FILE, suite_record(workdir / SUITE_FILE, runs, bool(todo)))
         benchmark(workdir, cells, todo)
 
 
@@ -148,4 +156,4 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    program.run(main, parse_flags)
+    program.run(main, parse_flags, goes_on=True)

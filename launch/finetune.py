@@ -242,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, parse_flags)
+    program.run(main, parse_flags, goes_on=True)

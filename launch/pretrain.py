@@ -100,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, config_file.parse)
+    program.run(main, config_file.parse, goes_on=True)

@@ -102,12 +102,13 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def run(main: Callable[[], None], parser: Parser = parse) -> None:
+def run(main: Callable[[], None], parser: Parser = parse, goes_on: bool = False) -> None:
     """Run a program: exit code 0 when done, 2 with one line on bad input, 1 with a traceback on a failure.
 
     Args:
         main: the program, after its flags are parsed.
         parser: parses the command line; raises `flags.Error` or `InputError` on what it cannot use.
+        goes_on: whether the same command goes on after an interruption, from checkpoints that the program writes.
     """
     module = sys.modules["__main__"]
 
@@ -137,7 +138,8 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
         except InputError as error:
             _fail(error)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            promise = "; the same command goes on from the last checkpoint" if goes_on else ""
+            print(f"interrupted{promise}", file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded, flags_parser=flags_parser)

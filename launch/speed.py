@@ -23,7 +23,7 @@ from launch import program
 from launch.session import progress_bar
 from smac_jax.cores import usable_cores
 from smac_jax.errors import InputError
-from smac_jax.io.workdir import make_directory, read_json, write_json
+from smac_jax.io.workdir import make_directory, read_json, resume_record, sources, write_json
 from smac_jax.speed.data import TRANSITIONS
 from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY, PROGRAM
@@ -167,6 +167,7 @@ def begin(settings: Mapping[str, Any]) -> dict[str, Any]:
         "finished": False,
         "groups": [],
         "failures": [],
+        **sources(),
         **summarize_sgemm([]),
         "rows": [],
     }
@@ -239,7 +240,7 @@ def main() -> None:
     result = read_measurement(workdir / SPEED_FILE, settings)
     if result is None or not result["finished"]:
         make_directory(workdir)
-        result = run(workdir, result or begin(settings))
+        result = run(workdir, begin(settings) if result is None else resume_record(result, sources()))
     else:
         print(f"{workdir} is measured already; its tables and picture are written anew")
     for page in [workdir / "speed.md", *([Path(_PAGE.value)] if _PAGE.value else [])]:

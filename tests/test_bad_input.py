@@ -319,6 +319,37 @@ def test_help_names_every_flag(help_pages, program):
         assert f"\n  {flag}: " in help_pages[program].stdout
 
 
+INTERRUPTED = """
+import runpy, sys
+from launch import program
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+program.required = interrupt
+runpy.run_module(f"launch.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "goes_on"),
+    [
+        ("pretrain", [f"--config={REPOSITORY}/configs/smac.py:pointmaze-small"], True),
+        ("finetune", ["--algorithm=rlpd", f"--config={REPOSITORY}/configs/rlpd.py:pointmaze-small"], True),
+        ("benchmark", [f"--suite={REPOSITORY}/configs/suites/smoke.py"], True),
+        ("make_dataset", ["--recipe=pointmaze"], False),
+        ("evaluate", [], False),
+        ("report", [], False),
+    ],
+)
+def test_an_interrupted_program_promises_what_it_keeps(tmp_path, program, arguments, goes_on):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    ended = run_module("interrupted", [program, *arguments], tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line == "interrupted" + ("; the same command goes on from the last checkpoint" if goes_on else "")
+
+
 @pytest.mark.parametrize("seeds", ["1,1", "-1", "a", "1.5", "", str(2**32)])
 def test_bad_seeds_are_refused(seeds):
     assert parse_seeds(["3", "0"]) == [3, 0]

@@ -18,6 +18,7 @@ from configs import finetune, suites
 from configs.suites import cpu, paper, recipe, smoke
 from launch.cells import DONE, FAILED, SKIPPED, blocked, make_cells, recorded_runs
 from smac_jax.errors import InputError
+from smac_jax.io.workdir import git_commit
 
 COLUMNS = (
     "task,dataset,offline_algorithm,online_algorithm,seed,offline_score,drop,drop_noise,final_score,regret,train_regret,"
@@ -265,6 +266,10 @@ def test_finished_runs_are_left_alone_and_tabulated_again(undisturbed):
     assert (workdir / "results.csv").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")} == summaries
     assert execute(suite, workdir, "--dry_run").count("done ") == 4
+    record = json.loads((workdir / "suite.json").read_text())
+    assert {"jax", "smac-jax"} <= record["versions"].keys()
+    assert record["git_commit"] == git_commit()
+    assert "resumed" not in record
 
 
 def test_results_of_a_part_keep_those_of_the_rest(undisturbed):

@@ -10,6 +10,7 @@ from flax import serialization
 
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
+from smac_jax.io import workdir as records_of
 from smac_jax.io.checkpoints import CHECKPOINTS, Checkpoints
 from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, replace_rows, rewind
 from smac_jax.io.workdir import CONFIG_FILE, claim, hold, read_json, write_json
@@ -190,6 +191,32 @@ def test_a_killed_process_holds_nothing(tmp_path):
         process.wait()
     with hold(tmp_path, {}) as begun:
         assert begun
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
+    claim(tmp_path, RUN)
+    begun = read_json(tmp_path / CONFIG_FILE)
+    monkeypatch.setattr(records_of, "git_commit", lambda: "another")
+    for _ in range(2):
+        claim(tmp_path, RUN)
+    monkeypatch.setattr(records_of, "__version__", "99")
+    claim(tmp_path, RUN)
+    now = read_json(tmp_path / CONFIG_FILE)
+    first, second = now.pop("resumed")
+    assert now == begun
+    assert first["git_commit"] == second["git_commit"] == "another"
+    assert first["versions"] == begun["versions"]
+    assert second["versions"] == {**begun["versions"], "smac-jax": "99"}
+    assert {"device", "command_line"} <= first.keys() & second.keys()
+
+
+def test_a_finished_run_that_is_looked_at_keeps_its_record(tmp_path, monkeypatch):
+    claim(tmp_path, RUN)
+    (tmp_path / "summary.json").write_text("{}")
+    content = tree_content(tmp_path)
+    monkeypatch.setattr(records_of, "git_commit", lambda: "another")
+    assert claim(tmp_path, RUN)
+    assert tree_content(tmp_path) == content
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "summary.json", "checkpoints"])

@@ -79,7 +79,7 @@ def read_run(workdir: Path) -> dict[str, Any]:
     return run
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Commit of the source tree, marked `-dirty` with local changes; None outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -91,20 +91,34 @@ def _git_commit() -> str | None:
     return result.stdout.strip()
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit, device and command line of this process."""
+def sources() -> dict[str, Any]:
+    """Versions, commit and command line of this process."""
     versions = {"smac-jax": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {
-        "versions": versions,
-        "git_commit": _git_commit(),
-        "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind}",
-        "command_line": sys.argv,
-    }
+    return {"versions": versions, "git_commit": git_commit(), "command_line": sys.argv}
+
+
+def provenance() -> dict[str, Any]:
+    """`sources`, and the device of this process."""
+    return {**sources(), "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind}"}
+
+
+def resume_record(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with this process in its list `resumed`, if the last one had other versions or another commit.
+
+    Args:
+        record: with the `sources` of its beginning.
+        now: those of this process.
+    """
+    resumed = record.get("resumed", [])
+    last = [record, *resumed][-1]
+    if all(last.get(name) == now[name] for name in ("versions", "git_commit")):
+        return dict(record)
+    return {**record, "resumed": [*resumed, dict(now)]}
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
@@ -142,6 +156,8 @@ def make_directory(workdir: Path) -> None:
 def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     """Make a directory this run's own, or recognise it as this run's.
 
+    A run that goes on with other versions than it last had, or at another commit, gets that added to its record.
+
     Args:
         workdir: made if missing.
         run: everything that makes the run what it is: program, resolved configuration, dataset, seeds.
@@ -153,10 +169,15 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
         InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
     """
     run = json.loads(json.dumps(_finite(run)))
-    begun = _begun(workdir, run)
+    begun, config = _begun(workdir, run), workdir / CONFIG_FILE
     if not begun:
         make_directory(workdir)
-        write_json(workdir / CONFIG_FILE, {"run": run, **provenance()})
+        write_json(config, {"run": run, **provenance()})
+    elif not (workdir / SUMMARY_FILE).exists():
+        record = read_json(config)
+        resumed = resume_record(record, provenance())
+        if resumed != record:
+            write_json(config, resumed)
     return begun
 
 
