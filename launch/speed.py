@@ -71,7 +71,9 @@ EVALUATED = {"eval.every": 5_000}
 SPEED_FILE = "speed.json"
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
-_PEERS = flags.DEFINE_bool("peers", False, "Measure other libraries as well, those that are installed.")
+_PEERS = flags.DEFINE_bool(
+    "peers", False, "Measure other libraries as well, which it installs into DIR/peers/environment."
+)
 _ONLY = flags.DEFINE_list("only", list(GROUPS), "Groups of our own rows to measure; empty for --peers alone.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each row.")
 _SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")
