@@ -12,15 +12,13 @@ command again goes on where it stopped, and tries again what failed. Exit code 1
 --backend=ray connects to the cluster that RAY_ADDRESS names, which must share DIR and the datasets, or else starts it.
 """
 
-import csv
-import fcntl
 import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -33,8 +31,9 @@ from launch.cells import DONE, FAILED, Cell, make_cells, recorded_runs
 from launch.session import progress_bar
 from smac_jax.cores import ONE_THREAD
 from smac_jax.errors import InputError
-from smac_jax.io.records import read_rows
-from smac_jax.io.workdir import SUMMARY_FILE, read_json, write_json
+from smac_jax.io.lock import locked
+from smac_jax.io.records import read_rows, replace_rows
+from smac_jax.io.workdir import SUMMARY_FILE, make_directory, read_json, resume_record, sources, write_json
 
 _SUITE = config_flags.DEFINE_config_file("suite", None, "Suite file, configs/suites/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the benchmark; made if missing.")
@@ -64,7 +63,7 @@ def result_rows(cell: Cell, status: str) -> list[dict[str, Any]]:
 def other_results(path: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Rows of results.csv that are of none of the cells: a part of a suite leaves those of the rest as they are."""
     ours = {(cell.dataset, cell.offline, cell.online) for cell in cells}
-    rows = read_rows(path)
+    rows = read_rows(path, _COLUMNS)
     return [row for row in rows if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in ours]
 
 
@@ -75,15 +74,8 @@ def write_results(
 
     The file that is there is replaced.
     """
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for cell in cells:
-            if cell.name in statuses:
-                writer.writerows(result_rows(cell, statuses[cell.name]))
-        writer.writerows(others)
-    os.replace(temporary, path)
+    ours = (row for cell in cells if cell.name in statuses for row in result_rows(cell, statuses[cell.name]))
+    replace_rows(path, [*ours, *others], _COLUMNS)
 
 
 def describe(cell: Cell, status: str) -> str:
@@ -96,17 +88,12 @@ def describe(cell: Cell, status: str) -> str:
     return f"{cell.name:<44} {'  '.join(shown) or status}"
 
 
-def lock(workdir: Path) -> IO[str]:
-    """Make the directory and hold it while the returned file is open; raises `InputError` if another benchmark does."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / LOCK_FILE).open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"another benchmark is at work in {workdir}; wait for it, or choose another") from error
-    except OSError as error:
-        raise InputError(f"cannot use {workdir} ({error.strerror}); choose another --workdir") from error
-    return file
+def suite_record(path: Path, runs: dict[str, list[str]], goes_on: bool) -> dict[str, Any]:
+    """Content of suite.json: the suite as it is now, and what made its results, this call included if it `goes_on`."""
+    now = {"suite": _SUITE.value.to_dict(), "runs": runs}
+    if not path.exists():
+        return now | sources()
+    return resume_record(read_json(path) | now, sources()) if goes_on else read_json(path) | now
 
 
 def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
@@ -156,16 +143,17 @@ def main() -> None:
         # Several runs share the cores.
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *ONE_THREAD]).strip()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with lock(workdir):
-        write_json(workdir / SUITE_FILE, {"suite": _SUITE.value.to_dict(), "runs": runs})
+    make_directory(workdir)
+    with locked(workdir / LOCK_FILE, f"another benchmark is at work in {workdir}; wait for it, or choose another"):
+        write_json(workdir / SUITE_FILE, suite_record(workdir / SUITE_FILE, runs, bool(todo)))
         benchmark(workdir, cells, todo)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parse the command line; raises `InputError` where there is no such suite."""
-    suites.check_files(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("suite="))
+    suites.check_files(program.flag_values(argv, "suite"))
     return program.parse(argv)
 
 
 if __name__ == "__main__":
-    program.run(main, parse_flags)
+    program.run(main, parse_flags, goes_on=True)

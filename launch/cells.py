@@ -148,10 +148,12 @@ def recorded_runs(record: Path, cells: Sequence[Cell]) -> dict[str, list[str]]:
     """Arguments of all runs by name: those in an earlier record of the suite that have begun, and the present ones.
 
     Raises:
-        InputError: a run was begun with other arguments.
+        InputError: a run was begun with other arguments, or the record is something else.
     """
-    old: dict[str, list[str]] = read_json(record)["runs"] if record.exists() else {}
-    runs = {name: old[name] for name in old if (record.parent / name / CONFIG_FILE).exists()}
+    old = read_json(record).get("runs") if record.exists() else {}
+    if not isinstance(old, dict) or not all(isinstance(arguments, list) for arguments in old.values()):
+        raise InputError(f"{record} was not written by a benchmark; choose another --workdir")
+    runs: dict[str, list[str]] = {name: old[name] for name in old if (record.parent / name / CONFIG_FILE).exists()}
     for cell in (cell for cell in cells if cell.seeds):
         there, now = runs.get(cell.name), list(cell.arguments)
         if there is not None and there != now:

@@ -14,7 +14,7 @@ from launch import program, session
 from launch.load import load_agent
 from smac_jax.errors import InputError
 from smac_jax.io.logger import evaluation_rows
-from smac_jax.io.records import METRICS_FIELDS, append_rows
+from smac_jax.io.records import METRICS_FIELDS, replace_rows
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Working directory of a pretrain or finetune run.")
 _EPISODES = flags.DEFINE_integer("episodes", 100, "Episodes of each seed.")
@@ -36,9 +36,7 @@ def main() -> None:
             f"mean length {row['length']:.1f} over {row['episodes']} episodes"
         )
     print(f"mean score {np.mean([row['score'] for row in rows]):.3f} at {agent.phase} step {agent.step}")
-    path = workdir / "evaluation.csv"
-    path.unlink(missing_ok=True)
-    append_rows(path, rows, METRICS_FIELDS)
+    replace_rows(workdir / "evaluation.csv", rows, METRICS_FIELDS)
 
 
 if __name__ == "__main__":

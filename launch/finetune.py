@@ -19,7 +19,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
-from launch import program, session
+from launch import config_file, program, session
 from launch.interaction import filled_copy, make_calls, make_collector
 from launch.recorder import Recorder
 from launch.summary import write_online_summary
@@ -28,7 +28,7 @@ from smac_jax.data.replay import create_replay, with_capacity
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import METRICS, RunLogger
-from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run
+from smac_jax.io.workdir import SUMMARY_FILE, hold, read_run
 from smac_jax.report.collect import OFFLINE_METRICS
 from smac_jax.sharding import seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.online import online_step
@@ -87,6 +87,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     if _DATASET.value is not None or _SEEDS.value is not None:
         raise InputError(f"--dataset and --seeds of {_ALGORITHM.value} are those of its --checkpoint; leave them out")
     config = session.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
+    _refuse_config_file(argv)
     config_flags.DEFINE_config_dict("config", online_methods.from_checkpoint(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
     for name in program.overrides():
@@ -95,10 +96,15 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def _refuse_config_file(argv: Sequence[str]) -> None:
+    if program.flag_values(argv, "config"):
+        raise InputError("--config is that of the --checkpoint; set its fields by --config.a.b=value, or leave it out")
+
+
 def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
     """Parse the command line of a method that starts from scratch."""
     if _CHECKPOINT.value is None:
-        if not any(argument.lstrip("-").startswith("config=") for argument in argv):
+        if not program.flag_values(argv, "config"):
             raise InputError(
                 f"{_ALGORITHM.value} starts from scratch: give --config=configs/{_ALGORITHM.value}.py:TASK and "
                 "--dataset, or a --checkpoint whose task, data and seeds it takes"
@@ -106,8 +112,9 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
         config_flags.DEFINE_config_file(
             "config", None, "Configuration file of the method, such as configs/rlpd.py:TASK."
         )
-        return list(flags.FLAGS(list(argv)))
+        return config_file.parse(argv, _ALGORITHM.value)
     config = session.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
+    _refuse_config_file(argv)
     logging.warning(
         "%s starts from scratch: of %s only task, data and seeds are used", _ALGORITHM.value, _CHECKPOINT.value
     )
@@ -149,78 +156,76 @@ def finetune(
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
-    pretrained, run = (
-        run,
-        {
-            **run,
-            "program": "finetune",
-            "config": config.to_dict(),
-            "checkpoint_step": offline.newest_step() if offline else None,
-        },
-    )
-    begun = claim(workdir, run)
-    if (workdir / SUMMARY_FILE).exists():
-        print(f"{workdir} is complete")
-        return
+    pretrained = run
+    run = {
+        **run,
+        "program": "finetune",
+        "config": config.to_dict(),
+        "checkpoint_step": offline.newest_step() if offline else None,
+    }
+    with hold(workdir, run) as begun:
+        if (workdir / SUMMARY_FILE).exists():
+            print(f"{workdir} is complete")
+            return
 
-    mesh = seed_mesh(len(seeds))
-    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
-    capacity = config.online.replay_capacity or steps
-    replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
-    collector = make_collector(source, seeds)
-    checkpoints = Checkpoints(workdir)
-    start = checkpoints.latest_step
-    if start is None:
-        watch = session.Stopwatch()
-        collector.reset()
-        if offline and checkpoint:
-            state = hand_over(offline, pretrained, state)
-            shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
-    else:
-        counters = checkpoints.counters()
-        watch = session.Stopwatch(counters["seconds"])
-        state = checkpoints.restore("agent", state)
-        filled = shard_seeds(create_replay(len(seeds), counters["replay_rows"], *dims), mesh)
-        replay = shard_seeds(with_capacity(checkpoints.restore("replay", filled), capacity), mesh)
-        collector.restore(checkpoints.restore("collector", collector.record()))
-    if offline:
-        offline.close()
-    logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
-
-    with watch.measure("compile"):
-        calls = make_calls(config, source, state, replay, seeds, mesh)
-
-    infos: list[Info] = []
-    with (
-        session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar,
-        Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
-    ):
-
-        def record(step: int) -> None:
-            saved = filled_copy(replay)
-            counters = {"replay_rows": saved.capacity}
-            recorder.record(step, state, is_evaluated(step), counters, replay=saved, collector=collector.record())
-
+        mesh = seed_mesh(len(seeds))
+        state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
+        capacity = config.online.replay_capacity or steps
+        replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
+        collector = make_collector(source, seeds)
+        checkpoints = Checkpoints(workdir)
+        start = checkpoints.latest_step
         if start is None:
-            record(0)
-        for step in range((start or 0) + 1, steps + 1):
-            with watch.measure("warmup" if step <= warmup else "train"):
-                state, replay, info, outcomes = online_step(state, replay, collector, calls, step, warmup)
-            if info is not None:
-                infos.append(info)
-            if outcomes:
-                logger.train_episodes(step, outcomes)
-            bar.update()
-            is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
-            if is_recorded or step % config.log_every == 0:
-                session.log_infos(logger, step, infos)
-                infos = []
-                recorder.check()
-            if is_recorded:
-                record(step)
-    logger.close()
-    checkpoints.close()
-    write_online_summary(workdir, config, source.dataset_id, seeds, watch)
+            watch = session.Stopwatch()
+            collector.reset()
+            if offline and checkpoint:
+                state = hand_over(offline, pretrained, state)
+                shutil.copyfile(checkpoint / METRICS, workdir / OFFLINE_METRICS)
+        else:
+            counters = checkpoints.counters()
+            watch = session.Stopwatch(counters["seconds"])
+            state = checkpoints.restore("agent", state)
+            filled = shard_seeds(create_replay(len(seeds), counters["replay_rows"], *dims), mesh)
+            replay = shard_seeds(with_capacity(checkpoints.restore("replay", filled), capacity), mesh)
+            collector.restore(checkpoints.restore("collector", collector.record()))
+        if offline:
+            offline.close()
+        logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
+
+        with watch.measure("compile"):
+            calls = make_calls(config, source, state, replay, seeds, mesh)
+
+        infos: list[Info] = []
+        with (
+            session.progress_bar(steps, start or 0, "steps", f"finetune {config.online_algorithm}") as bar,
+            Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+        ):
+
+            def record(step: int) -> None:
+                saved = filled_copy(replay)
+                counters = {"replay_rows": saved.capacity}
+                recorder.record(step, state, is_evaluated(step), counters, replay=saved, collector=collector.record())
+
+            if start is None:
+                record(0)
+            for step in range((start or 0) + 1, steps + 1):
+                with watch.measure("warmup" if step <= warmup else "train"):
+                    state, replay, info, outcomes = online_step(state, replay, collector, calls, step, warmup)
+                if info is not None:
+                    infos.append(info)
+                if outcomes:
+                    logger.train_episodes(step, outcomes)
+                bar.update()
+                is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
+                if is_recorded or step % config.log_every == 0:
+                    session.log_infos(logger, step, infos)
+                    infos = []
+                    recorder.check()
+                if is_recorded:
+                    record(step)
+        logger.close()
+        checkpoints.close()
+        write_online_summary(workdir, config, source.dataset_id, seeds, watch)
 
 
 def train_from_scratch(config: ConfigDict, workdir: Path) -> None:
@@ -257,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, parse_flags)
+    program.run(main, parse_flags, goes_on=True)

@@ -22,7 +22,7 @@ from smac_jax.agent import mix_actors
 from smac_jax.errors import InputError
 from smac_jax.io.logger import evaluation_rows
 from smac_jax.io.records import append_rows, read_rows, rewind
-from smac_jax.io.workdir import SUMMARY_FILE, claim, read_run, write_json
+from smac_jax.io.workdir import SUMMARY_FILE, hold, read_run, write_json
 from smac_jax.measures import fall, valley
 from smac_jax.report.collect import score_unit
 from smac_jax.report.landscape import landscape_figure
@@ -103,10 +103,10 @@ def main() -> None:
     records = [read_run(path) for path in paths]
     episodes = _EPISODES.value or online.config.eval.episodes
     ends = {"offline": records[0], "online": records[1], "steps": [offline.step, online.step]}
-    claim(workdir, {"program": "landscape", **ends, "points": _POINTS.value, "episodes": episodes})
     csv, picture, summary = (workdir / name for name in ("landscape.csv", "landscape.png", SUMMARY_FILE))
     shares = np.linspace(0.0, 1.0, _POINTS.value)
-    scores = measure(offline, online, shares, episodes, csv)
+    with hold(workdir, {"program": "landscape", **ends, "points": _POINTS.value, "episodes": episodes}):
+        scores = measure(offline, online, shares, episodes, csv)
     dataset, algorithm = records[0]["dataset"], offline.config.algorithm
     title = f"{dataset}, {algorithm} → {online.config.online_algorithm}"
     unit = score_unit(offline.config.task, offline.env_spec.id)

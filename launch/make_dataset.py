@@ -121,8 +121,7 @@ def main() -> None:
         raise InputError("--page goes with --describe; describe the dataset once it is made")
     if _DESCRIBE.value is not None and _OUTPUT.value is not None:
         raise InputError("--output goes with --recipe; --describe writes no dataset")
-    if _PAGE.value is not None and not Path(_PAGE.value).absolute().parent.is_dir():
-        raise InputError(f"there is no folder for --page={_PAGE.value}; make it first")
+    program.check_page(_PAGE)
     if path := os.environ.get("MINARI_DATASETS_PATH"):
         # Minari's writer loses its way with a relative path.
         os.environ["MINARI_DATASETS_PATH"] = os.path.abspath(path)

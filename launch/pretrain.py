@@ -13,13 +13,13 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from launch import program, session
+from launch import config_file, program, session
 from launch.recorder import Recorder
 from launch.summary import write_offline_summary
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
-from smac_jax.io.workdir import SUMMARY_FILE, claim
+from smac_jax.io.workdir import SUMMARY_FILE, hold
 from smac_jax.keys import stream_keys
 from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
 from smac_jax.training.offline import make_offline_updates
@@ -56,48 +56,48 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
-    begun = claim(workdir, run)
-    if (workdir / SUMMARY_FILE).exists():
-        print(f"{workdir} is complete")
-        return
+    with hold(workdir, run) as begun:
+        if (workdir / SUMMARY_FILE).exists():
+            print(f"{workdir} is complete")
+            return
 
-    mesh = seed_mesh(len(seeds))
-    state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
-    checkpoints = Checkpoints(workdir)
-    start = checkpoints.latest_step
-    watch = session.Stopwatch(checkpoints.counters()["seconds"] if start is not None else None)
-    if start is not None:
-        state = checkpoints.restore("agent", state)
-    logger = RunLogger(workdir, "offline", seeds, -1 if begun and start is None else start)
+        mesh = seed_mesh(len(seeds))
+        state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
+        checkpoints = Checkpoints(workdir)
+        start = checkpoints.latest_step
+        watch = session.Stopwatch(checkpoints.counters()["seconds"] if start is not None else None)
+        if start is not None:
+            state = checkpoints.restore("agent", state)
+        logger = RunLogger(workdir, "offline", seeds, -1 if begun and start is None else start)
 
-    infos: list[Info] = []
-    keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
-    with watch.measure("compile"):
-        updates = make_offline_updates(terms, config.batch_size, chunk, mesh).lower(state, keys, data).compile()
+        infos: list[Info] = []
+        keys, data = shard_seeds(stream_keys(seeds, "update"), mesh), replicate(source.data.batch, mesh)
+        with watch.measure("compile"):
+            updates = make_offline_updates(terms, config.batch_size, chunk, mesh).lower(state, keys, data).compile()
 
-    with (
-        session.progress_bar(steps, start or 0, "updates", "pretrain") as bar,
-        Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
-    ):
-        if start is None:
-            recorder.record(0, state, evaluated=True)
-        for step in range((start or 0) + chunk, steps + 1, chunk):
-            with watch.measure("update"):
-                state, info = updates(state, keys, data)
-                jax.block_until_ready(state)
-            infos.append(info)
-            bar.update(chunk)
-            recorder.check()
-            is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
-            if is_recorded or step % config.log_every == 0:
-                session.log_infos(logger, step, infos)
-                infos = []
-            if is_recorded:
-                recorder.record(step, state, is_evaluated(step))
-            yield step
-    logger.close()
-    checkpoints.close()
-    write_offline_summary(workdir, config, source.dataset_id, seeds, watch)
+        with (
+            session.progress_bar(steps, start or 0, "updates", "pretrain") as bar,
+            Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+        ):
+            if start is None:
+                recorder.record(0, state, evaluated=True)
+            for step in range((start or 0) + chunk, steps + 1, chunk):
+                with watch.measure("update"):
+                    state, info = updates(state, keys, data)
+                    jax.block_until_ready(state)
+                infos.append(info)
+                bar.update(chunk)
+                recorder.check()
+                is_recorded = is_evaluated(step) or step % config.checkpoint_every == 0
+                if is_recorded or step % config.log_every == 0:
+                    session.log_infos(logger, step, infos)
+                    infos = []
+                if is_recorded:
+                    recorder.record(step, state, is_evaluated(step))
+                yield step
+        logger.close()
+        checkpoints.close()
+        write_offline_summary(workdir, config, source.dataset_id, seeds, watch)
 
 
 def pretrain(config: ConfigDict, source: session.Source, workdir: Path, seeds: list[int]) -> None:
@@ -118,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, config_file.parse, goes_on=True)

@@ -65,13 +65,21 @@ def _message(error: BaseException) -> str:
     return text
 
 
-def _check_config_file(argv: Sequence[str]) -> None:
-    for argument in argv:
-        name, _, value = argument.lstrip("-").partition("=")
-        path = value.partition(":")[0]
-        if name == "config" and not Path(path).is_file():
-            known = ", ".join(sorted(f"configs/{file.name}" for file in Path("configs").glob("[!_]*.py")))
-            raise InputError(f"no configuration file {path}; run from the project's root, where there are {known}")
+def flag_values(argv: Sequence[str], name: str) -> list[str]:
+    """What a command line gives a flag, as `--name=value` or as `--name value`."""
+    values = []
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag in (f"--{name}", f"-{name}"):
+            values.append(value if equals else following)
+    return values
+
+
+def _check_datasets_path() -> None:
+    """Refuse a folder of datasets that Minari, which makes it, could not make."""
+    path = Path(os.environ.get("MINARI_DATASETS_PATH") or ".").absolute()
+    if not next(place for place in (path, *path.parents) if place.exists()).is_dir():
+        raise InputError(f"MINARI_DATASETS_PATH={path} is no folder; set it to the one that holds the datasets")
 
 
 def use_compilation_cache() -> None:
@@ -94,12 +102,13 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def run(main: Callable[[], None], parser: Parser = parse) -> None:
+def run(main: Callable[[], None], parser: Parser = parse, goes_on: bool = False) -> None:
     """Run a program: exit code 0 when done, 2 with one line on bad input, 1 with a traceback on a failure.
 
     Args:
         main: the program, after its flags are parsed.
         parser: parses the command line; raises `flags.Error` or `InputError` on what it cannot use.
+        goes_on: whether the same command goes on after an interruption, from checkpoints that the program writes.
     """
     module = sys.modules["__main__"]
 
@@ -107,7 +116,6 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
         wants_help = any(argument in _HELP for argument in argv)
         rest: list[str] = []
         try:
-            _check_config_file(argv)
             rest = parser([argument for argument in argv if argument not in _HELP])
         except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             # Help is given whatever else is missing.
@@ -125,11 +133,13 @@ def run(main: Callable[[], None], parser: Parser = parse) -> None:
         logging.set_verbosity(logging.WARNING)
         use_compilation_cache()
         try:
+            _check_datasets_path()
             main()
         except InputError as error:
             _fail(error)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            promise = "; the same command goes on from the last checkpoint" if goes_on else ""
+            print(f"interrupted{promise}", file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded, flags_parser=flags_parser)
@@ -159,6 +169,20 @@ def required(flag: flags.FlagHolder[str | None]) -> str:
     if flag.value is None:
         raise InputError(f"--{flag.name} is missing; see --help")
     return flag.value
+
+
+def check_page(flag: flags.FlagHolder[str | None]) -> None:
+    """Check that a page can be written before the work that fills it.
+
+    Raises:
+        InputError: the flag names a folder, or a file in none.
+    """
+    if flag.value is None:
+        return
+    if Path(flag.value).is_dir():
+        raise InputError(f"--{flag.name}={flag.value} is a folder; name a Markdown file")
+    if not Path(flag.value).absolute().parent.is_dir():
+        raise InputError(f"there is no folder for --{flag.name}={flag.value}; make it first")
 
 
 def overrides(name: str = "config") -> dict[str, Any]:

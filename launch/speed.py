@@ -23,7 +23,7 @@ from launch import program
 from launch.session import progress_bar
 from smac_jax.cores import usable_cores
 from smac_jax.errors import InputError
-from smac_jax.io.workdir import read_json, write_json
+from smac_jax.io.workdir import make_directory, read_json, resume_record, sources, write_json
 from smac_jax.speed.data import TRANSITIONS
 from smac_jax.speed.machine import BFLOAT16, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT, ONLINE, PENALTY, PROGRAM
@@ -71,7 +71,9 @@ EVALUATED = {"eval.every": 5_000}
 SPEED_FILE = "speed.json"
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the results; made if missing.")
-_PEERS = flags.DEFINE_bool("peers", False, "Measure other libraries as well, those that are installed.")
+_PEERS = flags.DEFINE_bool(
+    "peers", False, "Measure other libraries as well, which it installs into DIR/peers/environment."
+)
 _ONLY = flags.DEFINE_list("only", list(GROUPS), "Groups of our own rows to measure; empty for --peers alone.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each row.")
 _SECONDS = flags.DEFINE_float("seconds", 2.0, "Length of a turn.")
@@ -167,6 +169,7 @@ def begin(settings: Mapping[str, Any]) -> dict[str, Any]:
         "finished": False,
         "groups": [],
         "failures": [],
+        **sources(),
         **summarize_sgemm([]),
         "rows": [],
     }
@@ -202,12 +205,15 @@ def read_measurement(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] 
     """What was measured already, finished or not, if the file is there.
 
     Raises:
-        InputError: it was made with other settings than those that the command line gives, or is unfinished and was
-            made on another machine.
+        InputError: it was made with other settings than those that the command line gives, is unfinished and was
+            made on another machine, or is something else.
     """
     if not path.exists():
         return None
     result = read_json(path)
+    fields = begin(settings)
+    if not all(isinstance(result.get(name), type(fields[name])) for name in ("machine", "settings", "groups", "rows")):
+        raise InputError(f"{path} was not written by launch.speed; choose another --workdir")
     for name, value in settings.items():
         there = result["settings"].get(name)
         if flags.FLAGS[name].present and there != value:
@@ -225,8 +231,7 @@ def _check_flags() -> None:
         raise InputError(f"--rounds={_ROUNDS.value} must be positive")
     if not 0 < _SECONDS.value < math.inf:
         raise InputError(f"--seconds={_SECONDS.value} must be positive")
-    if _PAGE.value is not None and not Path(_PAGE.value).absolute().parent.is_dir():
-        raise InputError(f"there is no folder for --page={_PAGE.value}; make it first")
+    program.check_page(_PAGE)
 
 
 def main() -> None:
@@ -236,11 +241,8 @@ def main() -> None:
     settings = {name: flags.FLAGS[name].value for name in ("only", "peers", "rounds", "seconds")}
     result = read_measurement(workdir / SPEED_FILE, settings)
     if result is None or not result["finished"]:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
-        result = run(workdir, result or begin(settings))
+        make_directory(workdir)
+        result = run(workdir, begin(settings) if result is None else resume_record(result, sources()))
     else:
         print(f"{workdir} is measured already; its tables and picture are written anew")
     for page in [workdir / "speed.md", *([Path(_PAGE.value)] if _PAGE.value else [])]:

@@ -15,7 +15,8 @@ from absl import flags
 
 from launch import program
 from launch.reproduce import checkpoint, command
-from smac_jax.io.records import append_rows
+from smac_jax.errors import InputError
+from smac_jax.io.records import replace_rows
 from smac_jax.report.collect import Run, find_runs
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory that holds the runs.")
@@ -59,10 +60,10 @@ def main() -> None:
     """Entry point."""
     directory, output = Path(program.required(_WORKDIR)), Path(program.required(_OUTPUT))
     runs = [run for run in find_runs(directory) if run.online_algorithm]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.unlink(missing_ok=True)
     made = [row for run in runs for row in rows(run, directory)]
-    append_rows(output, made)
+    if not made:
+        raise InputError(f"{directory} holds no finished fine-tuning; run finetune with a --workdir below it")
+    replace_rows(output, made, list(made[0]))
     print(markdown(made))
     print(f"wrote {output}: {len(runs)} runs")
 

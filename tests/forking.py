@@ -36,16 +36,20 @@ def _run(module: str, arguments: list[str], folder: str, environment: Mapping[st
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def run_module(module: str, arguments: list[str], folder: Path) -> Ended:
-    """`python -m module arguments` in a folder and this process's environment, forked from one that has imported."""
+def run_module(module: str, arguments: list[str], folder: Path, changes: Mapping[str, str] | None = None) -> Ended:
+    """`python -m module arguments` in a folder, forked from a process that has imported.
+
+    Its environment is this process's with some `changes`.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_HEAVY)
     with tempfile.TemporaryDirectory() as scratch:
         outputs = [Path(scratch) / name for name in ("stdout", "stderr")]
         for path in outputs:
             path.touch()
+        environment = {**os.environ, **(changes or {})}
         process = context.Process(
-            target=_run, args=(module, arguments, str(folder), dict(os.environ), [str(path) for path in outputs])
+            target=_run, args=(module, arguments, str(folder), environment, [str(path) for path in outputs])
         )
         process.start()
         process.join(_TIMEOUT)

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +33,12 @@ PROGRAMS = {
 CONFIG = "--config=configs/smac.py:pointmaze-small"
 PRETRAIN = ("pretrain", CONFIG, "--dataset={dataset}", "--workdir={new}")
 FINETUNE = ("finetune", "--workdir={new}")
+SCRATCH = (*FINETUNE, "--algorithm=rlpd", "--dataset={dataset}")
 LANDSCAPE = ("landscape", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
 REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
+
+OFFLINE_FILES = ", ".join(f"configs/{name}.py" for name in ("bc", "calql", "cql", "iql", "smac", "smac_paper", "td3bc"))
 
 # Command line, and what its message must say.
 CASES = {
@@ -47,6 +51,14 @@ CASES = {
     "task of another dataset": ((*PRETRAIN, "--config=configs/smac.py:kitchen"), "use the task pointmaze"),
     "negative seed": ((*PRETRAIN, "--seeds=0,-1"), "--seeds=0,-1 must be"),
     "directory of another run": ((*PRETRAIN, "--workdir={run}"), "holds a different run"),
+    "directory where another process is at work": (
+        (*PRETRAIN, "--workdir={busy}"),
+        "another process is at work in {busy}; wait for it, or choose another --workdir",
+    ),
+    "directory where another process fine-tunes": (
+        (*SCRATCH, "--config=configs/rlpd.py:pointmaze-small", "--workdir={busy}"),
+        "another process is at work in {busy}; wait for it, or choose another --workdir",
+    ),
     "no checkpoint": (FINETUNE, "--checkpoint is missing"),
     "checkpoint is no run": ((*FINETUNE, "--checkpoint={empty}"), "config.json is missing; give"),
     "checkpoint is fine-tuned": ((*FINETUNE, "--checkpoint={finetuned}"), "give the directory of a pretrain run"),
@@ -70,11 +82,44 @@ CASES = {
     "page without description": ((*MAKE, "--output=a/b-v0", "--page={new}.md"), "--page goes with --describe"),
     "output of a description": (("make_dataset", "--describe={dataset}", "--output=a/b-v0"), "--output goes with"),
     "page in no folder": (("make_dataset", "--describe={dataset}", "--page={new}/page.md"), "make it first"),
+    "page that is a folder": (
+        ("make_dataset", "--describe={dataset}", "--page={empty}"),
+        "--page={empty} is a folder; name a Markdown file",
+    ),
+    "datasets in a file": ((*PRETRAIN, "--workdir={new}"), "MINARI_DATASETS_PATH={suite}/below is no folder; set it"),
     "existing dataset": ((*MAKE, "--output={dataset}"), "exists already; choose another --output"),
     "negative recording seed": ((*MAKE, "--output=pointmaze/new-v0", "--seed=-1"), "--seed=-1 must not be negative"),
     "unknown field": ((*PRETRAIN, "--config.batchsize=3"), "batch_size"),
     "unknown task": ((*PRETRAIN, "--config=configs/smac.py:maze"), "unknown task 'maze'; use one of kitchen"),
-    "unknown config": ((*PRETRAIN, "--config=configs/smack.py:pointmaze"), "configs/smack.py"),
+    "unknown config": (
+        (*PRETRAIN, "--config=configs/smack.py:pointmaze"),
+        f"no configuration file 'configs/smack.py'; run from the project's root, where there are {OFFLINE_FILES}",
+    ),
+    "unknown config behind a space": (
+        ("pretrain", "--config", "configs/smack.py:pointmaze", "--dataset={dataset}", "--workdir={new}"),
+        "no configuration file 'configs/smack.py'; run",
+    ),
+    "config without a file": ((*PRETRAIN, "--config="), "no configuration file ''; run"),
+    "config of a method without offline phase": (
+        (*PRETRAIN, "--config=configs/rlpd.py:pointmaze-small"),
+        f"configs/rlpd.py configures no offline method; use one of {OFFLINE_FILES}",
+    ),
+    "config of no method": ((*PRETRAIN, "--config=configs/common.py:pointmaze-small"), "configures no offline method"),
+    "config of fine-tuning": ((*PRETRAIN, "--config=configs/finetune.py:pointmaze"), "configures no offline method"),
+    "config of a suite": ((*PRETRAIN, "--config=configs/suites/smoke.py"), "configures no offline method"),
+    "config of a suite elsewhere": ((*PRETRAIN, "--config={suite}"), "suite.py configures no offline method"),
+    "config of an offline method from scratch": (
+        (*SCRATCH, "--config=configs/smac.py:pointmaze-small", "--workdir={new}"),
+        "configs/smac.py does not configure rlpd; use one of configs/rlpd.py",
+    ),
+    "unknown config from scratch behind a space": (
+        (*SCRATCH, "--config", "configs/smack.py:pointmaze-small", "--workdir={new}"),
+        "where there are configs/rlpd.py",
+    ),
+    "config file beside a checkpoint": (
+        (*FINETUNE, "--checkpoint={run}", "--config=configs/smac.py:pointmaze-small"),
+        "--config is that of the --checkpoint; set its fields by --config.a.b=value",
+    ),
     "foreign config.json": ((*FINETUNE, "--checkpoint={foreign}"), "{foreign}"),
     "evaluation of foreign config.json": (("evaluate", "--checkpoint={foreign}"), "{foreign}"),
     "dataset id without version": ((*MAKE, "--output=pointmaze/new"), "pointmaze/new"),
@@ -159,6 +204,9 @@ def prepare(directory, dataset_id):
     claim(directory / "run", {**run, "dataset_sha256": "of other data"})
     claim(directory / "finetuned", {**run, "program": "finetune"})
     (directory / "empty").mkdir()
+    (directory / "suite.py").write_text("from configs.suites.smoke import get_config")
+    (directory / "busy").mkdir()
+    (directory / "busy" / "run.lock").touch()
     (directory / "foreign").mkdir()
     (directory / "foreign" / "config.json").write_text('{"learning_rate": 1}')
 
@@ -209,8 +257,8 @@ class Outcome(NamedTuple):
     changed: set
 
 
-def execute(program, *arguments):
-    return run_module(f"launch.{program}", list(arguments), REPOSITORY)
+def execute(program, *arguments, **environment):
+    return run_module(f"launch.{program}", list(arguments), REPOSITORY, environment)
 
 
 @pytest.fixture(scope="module")
@@ -222,13 +270,16 @@ def outcomes(tiny_pointmaze, tmp_path_factory):
     add_broken_datasets(minari, dataset_id)
 
     def run_case(number):
-        command, message = list(CASES.values())[number]
+        name, (command, message) = list(CASES.items())[number]
         folder = root / str(number)
         shutil.copytree(template, folder)
-        names = ("new", "empty", "foreign", "run", "finetuned", "begun")
-        places = {name: folder / name for name in names} | {"dataset": dataset_id}
+        names = ("new", "empty", "busy", "foreign", "run", "finetuned", "begun", "suite.py")
+        places = {name.removesuffix(".py"): folder / name for name in names} | {"dataset": dataset_id}
         before = content(folder)
-        process = execute(*(argument.format(**places) for argument in command))
+        with (folder / "busy" / "run.lock").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            elsewhere = {"MINARI_DATASETS_PATH": f"{places['suite']}/below"} if name == "datasets in a file" else {}
+            process = execute(*(argument.format(**places) for argument in command), **elsewhere)
         after = content(folder)
         changed = {path for path in before | after if before.get(path) != after.get(path)}
         return Outcome(process, message.format(**places), changed)
@@ -266,6 +317,37 @@ def test_help_names_every_flag(help_pages, program):
     assert "error:" not in help_pages[program].stderr
     for flag in PROGRAMS[program]:
         assert f"\n  {flag}: " in help_pages[program].stdout
+
+
+INTERRUPTED = """
+import runpy, sys
+from launch import program
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+program.required = interrupt
+runpy.run_module(f"launch.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "goes_on"),
+    [
+        ("pretrain", [f"--config={REPOSITORY}/configs/smac.py:pointmaze-small"], True),
+        ("finetune", ["--algorithm=rlpd", f"--config={REPOSITORY}/configs/rlpd.py:pointmaze-small"], True),
+        ("benchmark", [f"--suite={REPOSITORY}/configs/suites/smoke.py"], True),
+        ("make_dataset", ["--recipe=pointmaze"], False),
+        ("evaluate", [], False),
+        ("report", [], False),
+    ],
+)
+def test_an_interrupted_program_promises_what_it_keeps(tmp_path, program, arguments, goes_on):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    ended = run_module("interrupted", [program, *arguments], tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line == "interrupted" + ("; the same command goes on from the last checkpoint" if goes_on else "")
 
 
 @pytest.mark.parametrize("seeds", ["1,1", "-1", "a", "1.5", "", str(2**32)])

@@ -18,6 +18,7 @@ from configs import finetune, suites
 from configs.suites import cpu, paper, recipe, smoke
 from launch.cells import DONE, FAILED, SKIPPED, blocked, make_cells, recorded_runs
 from smac_jax.errors import InputError
+from smac_jax.io.workdir import git_commit
 
 COLUMNS = (
     "task,dataset,offline_algorithm,online_algorithm,seed,offline_score,drop,drop_noise,final_score,regret,train_regret,"
@@ -122,6 +123,13 @@ def test_a_suite_may_grow_but_what_has_begun_must_stay(cells, tmp_path):
         recorded_runs(record, make_cells(changed, tmp_path))
 
 
+@pytest.mark.parametrize("record", ["{}", '{"runs": [1]}', '{"runs": {"b/smac/pretrain": 3}}'])
+def test_a_record_that_no_benchmark_wrote_is_refused(cells, tmp_path, record):
+    (tmp_path / "suite.json").write_text(record)
+    with pytest.raises(InputError, match=r"suite\.json was not written by a benchmark; choose another --workdir"):
+        recorded_runs(tmp_path / "suite.json", list(cells.values()))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -129,6 +137,24 @@ def test_a_suite_may_grow_but_what_has_begun_must_stay(cells, tmp_path):
         ("pairs", ("smac", "sac"), "must look like"),
         ("online", ("sac", "tdd3"), "'tdd3'"),
         ("only", ("c",), "no task 'c'; use some of b, a"),
+        ("offline", ("nope",), "unknown method 'nope' in the suite's offline; use some of bc, calql, cql, iql, smac, "),
+        ("offline", ("rlpd",), "unknown method 'rlpd' in the suite's offline"),
+        ("offline", ("common",), "unknown method 'common' in the suite's offline"),
+        ("scratch", ("smac",), "unknown method 'smac' in the suite's scratch; use some of rlpd"),
+        (
+            "pretrain",
+            {"batchsize": 8},
+            "the suite's pretrain sets batchsize, which configs/smac.py:kitchen-small has not",
+        ),
+        ("pretrain", {"batch_size": "many"}, "the suite's pretrain does not fit configs/smac.py:kitchen-small: "),
+        ("pretrain", {"offline": 8}, "the suite's pretrain sets offline, which"),
+        (
+            "finetune",
+            {"online": {"step": 8}},
+            "the suite's finetune sets online.step, which smac followed by sac has not",
+        ),
+        ("tasks.a", suites.task("pointmaze", "a/b-v0", pretrain={"kapa": 1}), "pretrain sets kapa, which"),
+        ("tasks.a", suites.task("maze", "a/b-v0"), "unknown task 'maze'"),
         ("tasks.a.dataset", None, "task 'a' of the suite lacks fields"),
     ],
 )
@@ -137,7 +163,7 @@ def test_a_suite_that_cannot_work_is_refused(tmp_path, field, value, message):
     if value is None:
         del suite.tasks.a.dataset
     else:
-        suite[field] = value
+        suite.update_from_flattened_dict({field: value})
     with pytest.raises(InputError, match=message):
         make_cells(suite, tmp_path)
 
@@ -240,6 +266,10 @@ def test_finished_runs_are_left_alone_and_tabulated_again(undisturbed):
     assert (workdir / "results.csv").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")} == summaries
     assert execute(suite, workdir, "--dry_run").count("done ") == 4
+    record = json.loads((workdir / "suite.json").read_text())
+    assert {"jax", "smac-jax"} <= record["versions"].keys()
+    assert record["git_commit"] == git_commit()
+    assert "resumed" not in record
 
 
 def test_results_of_a_part_keep_those_of_the_rest(undisturbed):
@@ -329,6 +359,10 @@ def test_bad_input_is_one_line_and_exit_code_two(undisturbed):
             "was begun with --seeds=0,3, not --seeds=0; choose": (suite, workdir, "--suite.seeds=(0,)"),
             "another benchmark is at work": (suite, workdir),
         }
+        foreign = workdir.parent / "foreign"
+        foreign.mkdir()
+        (foreign / "results.csv").write_text("task,score\nmaze,1\n")
+        cases["results.csv has other columns than task, dataset,"] = (suite, foreign)
         for message, arguments in cases.items():
             output = execute(*arguments, code=2)
             errors = [line for line in output.splitlines() if line.startswith("error:")]

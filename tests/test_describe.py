@@ -342,3 +342,20 @@ def test_page_has_a_row_for_each_task_and_dataset(create):
     assert "episode 0 has NaN" in bad[-1]
     assert "; maze/bad-v0 episode 1: the reward 0.5" in bad[-1]
     assert empty[:5] == ["`maze/empty-v0`", "0", "0", "-", "-"]
+
+
+def test_page_says_where_data_that_cannot_be_downloaded_comes_from(create):
+    names = "kitchen/complete-v0", "maze/new-v0"
+    described = [describe(create([maze_episode(TIME_OUT)]))._replace(dataset_id=name) for name in names[:1]]
+    ((name, origin, public),) = table_rows(tasks_page(described, "make --page"), "Origins")
+    assert (name, public) == ("`kitchen/complete-v0`", "`D4RL/kitchen/complete-v2`")
+    assert "human demonstrations" in origin
+    assert "## Origins" not in tasks_page([described[0]._replace(dataset_id=names[1])], "make --page")
+
+
+def test_the_committed_page_has_the_origins_that_the_program_writes(create):
+    page = (REPOSITORY / "docs" / "tasks.md").read_text()
+    described = describe(create([maze_episode(TIME_OUT)]))
+    names = [row[0].strip("`") for row in table_rows(page, "Datasets")]
+    made = tasks_page([described._replace(dataset_id=name) for name in names], "make --page")
+    assert page.partition("## Origins")[1:] == made.partition("## Origins")[1:]

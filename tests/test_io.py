@@ -1,15 +1,19 @@
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from flax import serialization
 
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
+from smac_jax.io import workdir as records_of
 from smac_jax.io.checkpoints import CHECKPOINTS, Checkpoints
-from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, rewind
-from smac_jax.io.workdir import CONFIG_FILE, claim, read_json, write_json
+from smac_jax.io.records import METRICS_FIELDS, append_rows, read_rows, replace_rows, rewind
+from smac_jax.io.workdir import CONFIG_FILE, claim, hold, read_json, write_json
 from smac_jax.keys import stream_keys
 
 RUN = {"program": "pretrain", "config": {"network": {"hidden_dims": (8, 8)}, "batch_size": 3}, "seeds": [0, 1]}
@@ -49,8 +53,28 @@ def test_rows_are_appended_below_one_header(tmp_path):
     append_rows(path, [{"step": 2, "score": 1 / 3}], ("score", "step"))
     assert path.read_text().splitlines()[0] == "score,step"
     assert [(int(row["step"]), float(row["score"])) for row in read_rows(path)] == [(1, 0.5), (2, 1 / 3)]
+    content = path.read_text()
+    for fields in (("step", "score"), ("score", "step", "return"), ("score",)):
+        with pytest.raises(InputError, match=r"metrics\.csv has other columns than .*; move it away, or") as caught:
+            append_rows(path, [dict.fromkeys(fields, 3)])
+        one_line(caught)
+    assert path.read_text() == content
     with pytest.raises(ValueError, match="unknown"):
         append_rows(path, [{"step": 3, "score": 0.0, "unknown": 1}], ("score", "step"))
+
+
+def test_a_table_is_replaced_when_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "deep" / "rows.csv"
+    replace_rows(path, [{"step": 1}, {"step": 2}], ("step",))
+    assert [row["step"] for row in read_rows(path)] == ["1", "2"]
+    with pytest.raises(ValueError, match="unknown"):
+        replace_rows(path, [{"step": 3}, {"unknown": 4}], ("step",))
+    assert len(read_rows(path)) == 2
+    for place in (tmp_path, path / "rows.csv"):
+        with pytest.raises(InputError, match=r"cannot write .*; choose another file") as caught:
+            replace_rows(place, [{"step": 1}], ("step",))
+        one_line(caught)
+    assert list(tmp_path.rglob("*.csv")) == [path]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +131,11 @@ def test_reading_json_names_what_is_wrong(tmp_path):
     with pytest.raises(InputError, match=r"config\.json is not valid JSON") as caught:
         read_json(tmp_path / CONFIG_FILE)
     one_line(caught)
+    for broken, message in ((b"[1]", "is no JSON object"), (b'{"run": "\xff"}', "is not valid JSON")):
+        (tmp_path / CONFIG_FILE).write_bytes(broken)
+        with pytest.raises(InputError, match=rf"config\.json {message}.*; start the run again") as caught:
+            read_json(tmp_path / CONFIG_FILE)
+        one_line(caught)
 
 
 def test_directory_belongs_to_the_run_that_claimed_it(tmp_path):
@@ -124,6 +153,70 @@ def test_directory_belongs_to_the_run_that_claimed_it(tmp_path):
     with pytest.raises(InputError, match="seeds: "):
         claim(workdir, {**RUN, "seeds": [0]})
     assert tree_content(workdir) == content
+
+
+def test_a_directory_is_held_by_one_at_a_time_until_the_block_ends(tmp_path):
+    workdir = tmp_path / "run"
+    for begun in (False, True):
+        with hold(workdir, RUN) as found:
+            assert found is begun
+            content = tree_content(workdir)
+            with pytest.raises(InputError) as caught, hold(workdir, RUN):
+                pass
+            assert f"another process is at work in {workdir}; wait for it" in one_line(caught)
+            assert tree_content(workdir) == content
+    with pytest.raises(KeyError), hold(workdir, RUN):
+        raise KeyError
+    with hold(workdir, RUN):
+        pass
+
+
+def test_a_directory_of_another_run_is_not_touched_by_holding_it(tmp_path):
+    claim(tmp_path, RUN)
+    content = tree_content(tmp_path)
+    with pytest.raises(InputError, match="different run"), hold(tmp_path, {**RUN, "seeds": [0]}):
+        pass
+    assert tree_content(tmp_path) == content
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    code = f"from smac_jax.io.workdir import hold\nwith hold(Path({str(tmp_path)!r}), {{}}): print(flush=True); input()"
+    command = [sys.executable, "-c", f"from pathlib import Path\n{code}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+        assert process.stdout.readline()
+        with pytest.raises(InputError, match="another process is at work"), hold(tmp_path, {}):
+            pass
+        process.kill()
+        process.wait()
+    with hold(tmp_path, {}) as begun:
+        assert begun
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
+    claim(tmp_path, RUN)
+    begun = read_json(tmp_path / CONFIG_FILE)
+    monkeypatch.setattr(records_of, "git_commit", lambda: "another")
+    for _ in range(2):
+        claim(tmp_path, RUN)
+    monkeypatch.setattr(records_of, "__version__", "99")
+    claim(tmp_path, RUN)
+    now = read_json(tmp_path / CONFIG_FILE)
+    first, second = now.pop("resumed")
+    assert now == begun
+    assert first["git_commit"] == second["git_commit"] == "another"
+    assert first["versions"] == begun["versions"]
+    assert second["versions"] == {**begun["versions"], "smac-jax": "99"}
+    assert {"device", "command_line"} <= first.keys() & second.keys()
+
+
+def test_a_finished_run_that_is_looked_at_keeps_its_record(tmp_path, monkeypatch):
+    claim(tmp_path, RUN)
+    (tmp_path / "summary.json").write_text("{}")
+    content = tree_content(tmp_path)
+    monkeypatch.setattr(records_of, "git_commit", lambda: "another")
+    assert claim(tmp_path, RUN)
+    assert tree_content(tmp_path) == content
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "summary.json", "checkpoints"])

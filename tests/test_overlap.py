@@ -214,7 +214,8 @@ def test_error_in_the_training_is_not_hidden_by_one_in_the_evaluation():
 def test_agent_that_is_not_finite_is_not_saved(broken):
     records = Records()
     records.go_on.set()
-    with pytest.raises(FloatingPointError, match="step 20 are not finite"), records.recorder() as recorder:
+    with records.recorder() as recorder:
         recorder.record(10, agent_of(1.0), evaluated=False)
-        recorder.record(20, agent_of(broken), evaluated=True)
+        with pytest.raises(FloatingPointError, match="step 20 are not finite"):
+            recorder.record(20, agent_of(broken), evaluated=True)
     assert records.events == [("checkpoint", 10)]

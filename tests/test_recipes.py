@@ -358,6 +358,30 @@ def test_binary_description_says_what_the_data_is_and_is_not(binary):
     assert any(line.startswith("mujoco==") for line in metadata["requirements"])
 
 
+class PublicStep(StepDataCallback):
+    """Steps as the conversion of D4RL's demonstrations to Minari records them."""
+
+    def __call__(self, env, **step):
+        data = super().__call__(env, **step)
+        data["info"].setdefault("success", False)
+        return data
+
+
+def test_binary_takes_demonstrations_of_the_public_make(minari_path, monkeypatch):
+    """Double precision, dense rewards and success in the infos, as in D4RL/pen/human-v2."""
+    shrink_clone(monkeypatch)
+    recorder = DataCollector(gym.make("AdroitHandPen-v1", max_episode_steps=200), PublicStep, record_infos=True)
+    recorder.reset(seed=8)
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        recorder.step(rng.uniform(-1, 1, recorder.action_space.shape))
+    source = recorder.create_dataset("D4RL/pen/human-v2")
+    dataset = record_adroit_binary("adroit/pen-binary-v0", source, episodes=2)
+    data = load_offline_data(dataset, BINARY, BINARY.discount, BINARY.reward_scale, BINARY.reward_shift)
+    assert data.episodes == 1 + 2
+    assert np.sum(data.batch.rewards == 5.0) == sum(e.infos["success"].any() for e in dataset.iterate_episodes()) > 0
+
+
 def test_binary_recording_is_a_function_of_its_seed(binary):
     _, first, again, other = binary
     assert content_hash(first) == content_hash(again)

@@ -362,9 +362,22 @@ def test_foreign_and_broken_summaries(tmp_path):
     (tmp_path / "other" / "summary.json").write_text('{"speed": 1}')
     with pytest.raises(InputError, match="holds no finished run"):
         find_runs(tmp_path)
-    (tmp_path / "other" / "summary.json").write_text('{"speed"')
-    with pytest.raises(InputError, match="not valid JSON"):
-        find_runs(tmp_path)
+
+
+@pytest.mark.parametrize("broken", [b'{"speed"', b"[1]", b"1", b'{"speed": "\xff"}'])
+def test_broken_json_of_others_is_passed_over_with_a_notice(tmp_path, caplog, broken):
+    fabricate_run(tmp_path / "run", MAZE, "bc", None, (0,), [[0.1, 0.5]], None)
+    for name in ("summary.json", "config.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(broken)
+    (run,) = find_runs(tmp_path)
+    assert run.workdir == tmp_path / "run"
+    assert find_unfinished(tmp_path) == []
+    for name in ("summary.json", "config.json"):
+        assert f"passed over: {tmp_path / name / name} is" in caplog.text
+    (tmp_path / "run" / "config.json").write_bytes(broken)
+    (run,) = find_runs(tmp_path)
+    assert run.settings is None
 
 
 def test_colors_are_the_same_in_every_report_and_different_within_one():

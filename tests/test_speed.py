@@ -13,6 +13,7 @@ from PIL import Image
 from launch import speed
 from launch.speed import GROUPS, METHODS, our_groups, our_worker, with_ours
 from smac_jax.errors import InputError
+from smac_jax.io.workdir import git_commit
 from smac_jax.speed.machine import BFLOAT16, PRODUCTS, SGEMM, describe_machine
 from smac_jax.speed.names import ENVIRONMENT
 from smac_jax.speed.page import group_table, render, write_page
@@ -420,8 +421,14 @@ def test_an_interrupted_measurement_goes_on_with_the_groups_that_are_missing(tmp
     assert result["groups"] == ["one", "two"]
     assert [row["group"] for row in result["rows"]] == ["one", "two"]
     assert result["finished"]
+    assert result["git_commit"] == git_commit()
+    assert "resumed" not in result
     file = tmp_path / speed.SPEED_FILE
     assert speed.read_measurement(file, settings) == json.loads(file.read_text()) == json.loads(json.dumps(result))
     file.write_text(json.dumps(result | {"finished": False, "machine": {"cpu": "Another"}}))
     with pytest.raises(InputError, match="begun on another machine"):
         speed.read_measurement(file, settings)
+    for foreign in ({}, {"settings": 1}, {**result, "rows": None}):
+        file.write_text(json.dumps(foreign))
+        with pytest.raises(InputError, match=r"speed\.json was not written by launch\.speed; choose another --workdir"):
+            speed.read_measurement(file, settings)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import REPOSITORY
+from forking import run_module
 from ml_collections import ConfigDict
 
 from configs import finetune, smac
@@ -75,6 +76,36 @@ def test_a_row_a_seed_with_the_commands_that_make_it(tmp_path):
     assert {"--checkpoint=runs/wide", "--algorithm=sac", "--workdir=runs/wide-slow-sac"} <= set(second)
     # Means over the two seeds; the drop of an unchanged policy is subtracted from theirs.
     assert "| wide-slow-sac | 2 | 1.000 | 1.000 | 0.750 | 1.000 | 1.000 |" in printed
+
+
+def tabulate(runs, output):
+    return run_module("launch.tabulate", [f"--workdir={runs}", f"--output={output}"], REPOSITORY)
+
+
+def test_what_cannot_be_tabulated_leaves_the_older_table(tmp_path):
+    runs, output = tmp_path / "here", tmp_path / "rows.csv"
+    output.write_text("precious")
+    write_run(runs / "wide", "pretrain", older_pretraining(), None, [0])
+    without = tabulate(runs, output)
+    online = finetune.from_checkpoint(smac.get_config("adroit_binary-small"), "sac")
+    write_run(runs / "alone-sac", "finetune", online, "sac", [0])
+    orphan = tabulate(runs, output)
+    (runs / "alone-sac").rename(runs / "wide-sac")
+    folder = tabulate(runs, runs)
+    below_file = tabulate(runs, output / "rows.csv")
+    messages = {
+        "holds no finished fine-tuning": without,
+        "began from no run beside it": orphan,
+        f"cannot write {runs}": folder,
+        f"cannot write {output / 'rows.csv'}": below_file,
+    }
+    for message, ended in messages.items():
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stderr.startswith("error: ")
+        assert message in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+    assert output.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "rows.csv"]
 
 
 def test_overrides_turn_the_defaults_into_the_configuration():

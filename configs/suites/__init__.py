@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.suites._fields import check_methods
 from smac_jax.errors import InputError
 
 # Offline methods that train a critic, without which SAC and TD3 would start from nothing; bc trains none.
@@ -64,7 +65,8 @@ def check(suite: ConfigDict) -> None:
     """Check what would otherwise fail in no run, or in all of them.
 
     Raises:
-        InputError: a field is missing, a method is never used, or a task could not be told from another.
+        InputError: a field is missing or unknown, a method is unknown or never used, or a task could not be told from
+            another.
     """
     missing = set(empty()) - set(suite)
     if missing:
@@ -92,6 +94,7 @@ def check(suite: ConfigDict) -> None:
             # Their rows would be the same but for the scores.
             raise InputError(f"tasks {owners[what]!r} and {name!r} are both {' on '.join(what)}; give each a suite")
         owners[what] = name
+    check_methods(suite)
 
 
 def check_files(paths: Iterable[str]) -> None:

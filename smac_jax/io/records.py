@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smac_jax.errors import InputError
+
 METRICS_FIELDS = (
     "phase",
     "step",
@@ -20,12 +22,32 @@ METRICS_FIELDS = (
 EPISODE_FIELDS = ("phase", "step", "seed", "episode", "score", "return", "success", "length")
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """All rows of a CSV file; none if it does not exist."""
+def _check_columns(path: Path, found: Sequence[str], fields: Sequence[str]) -> None:
+    if list(found) != list(fields):
+        odd = sorted(set(found) ^ set(fields)) or ["order"]
+        raise InputError(
+            f"{path} has other columns than {', '.join(fields)} ({odd[0]} differs): another version or program wrote "
+            "it; move it away, or choose another --workdir"
+        )
+
+
+def read_rows(path: Path, fields: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """All rows of a CSV file; none if it does not exist.
+
+    Args:
+        path: CSV file.
+        fields: columns that it must have; any if None.
+
+    Raises:
+        InputError: it has others.
+    """
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if fields is not None and reader.fieldnames is not None:
+            _check_columns(path, reader.fieldnames, fields)
+        return list(reader)
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[str] | None = None) -> None:
@@ -35,16 +57,49 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[
         path: CSV file.
         rows: each with the same names.
         fields: order of columns; by default that of the first row.
+
+    Raises:
+        InputError: the file has other columns.
     """
     rows = list(rows)
     if not rows:
         return
-    new = not path.exists() or path.stat().st_size == 0
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(fields or rows[0]), lineterminator="\n")
-        if new:
+    columns = list(fields or rows[0])
+    with path.open("a+", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
+        file.seek(0)
+        header = next(csv.reader(file), None)
+        if header is not None:
+            _check_columns(path, header, columns)
+        else:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> None:
+    """Write a CSV file in place of an older one, which stays until the new one is whole.
+
+    Args:
+        path: CSV file, its folder made if missing.
+        rows: each with names among `fields`.
+        fields: columns.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(fields), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}); choose another file") from error
+    finally:
+        if temporary.is_file():
+            temporary.unlink()
 
 
 def rewind(path: Path, step: int, column: str = "step") -> None:

@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from smac_jax.errors import InputError
+from smac_jax.io.lock import locked
 from smac_jax.version import __version__
 
 _PACKAGES = (
@@ -30,6 +32,7 @@ _PACKAGES = (
 )
 CONFIG_FILE = "config.json"
 SUMMARY_FILE = "summary.json"
+LOCK_FILE = "run.lock"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -57,9 +60,11 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise InputError(f"{path} is missing; give the working directory of a run that was started here") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); start the run again in a new --workdir") from error
-    return dict(content)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object; start the run again in a new --workdir")
+    return content
 
 
 def read_run(workdir: Path) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def read_run(workdir: Path) -> dict[str, Any]:
     return run
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Commit of the source tree, marked `-dirty` with local changes; None outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -86,20 +91,34 @@ def _git_commit() -> str | None:
     return result.stdout.strip()
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit, device and command line of this process."""
+def sources() -> dict[str, Any]:
+    """Versions, commit and command line of this process."""
     versions = {"smac-jax": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {
-        "versions": versions,
-        "git_commit": _git_commit(),
-        "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind}",
-        "command_line": sys.argv,
-    }
+    return {"versions": versions, "git_commit": git_commit(), "command_line": sys.argv}
+
+
+def provenance() -> dict[str, Any]:
+    """`sources`, and the device of this process."""
+    return {**sources(), "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind}"}
+
+
+def resume_record(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with this process in its list `resumed`, if the last one had other versions or another commit.
+
+    Args:
+        record: with the `sources` of its beginning.
+        now: those of this process.
+    """
+    resumed = record.get("resumed", [])
+    last = [record, *resumed][-1]
+    if all(last.get(name) == now[name] for name in ("versions", "git_commit")):
+        return dict(record)
+    return {**record, "resumed": [*resumed, dict(now)]}
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
@@ -110,8 +129,34 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     return [] if old == new else [f"{name}: {old} there, {new} now"]
 
 
+def _begun(workdir: Path, run: Mapping[str, Any]) -> bool:
+    """Whether a run was begun in a directory; raises `InputError` where that is not for it, see `claim`."""
+    if (workdir / CONFIG_FILE).exists():
+        differences = _differences(read_run(workdir), run)
+        if differences:
+            shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
+            raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
+        return True
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir} is a file; choose another --workdir")
+    taken = [name for name in ("metrics.csv", SUMMARY_FILE, "checkpoints") if (workdir / name).exists()]
+    if taken:
+        raise InputError(f"{workdir} holds {taken[0]} of an unknown run; choose another --workdir")
+    return False
+
+
+def make_directory(workdir: Path) -> None:
+    """Make a directory if it is missing; raises `InputError` where that cannot be."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
+
+
 def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     """Make a directory this run's own, or recognise it as this run's.
+
+    A run that goes on with other versions than it last had, or at another commit, gets that added to its record.
 
     Args:
         workdir: made if missing.
@@ -123,22 +168,29 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     Raises:
         InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
     """
-    config = workdir / CONFIG_FILE
     run = json.loads(json.dumps(_finite(run)))
-    if config.exists():
-        differences = _differences(read_run(workdir), run)
-        if differences:
-            shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
-            raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
-        return True
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"{workdir} is a file; choose another --workdir")
-    taken = [name for name in ("metrics.csv", SUMMARY_FILE, "checkpoints") if (workdir / name).exists()]
-    if taken:
-        raise InputError(f"{workdir} holds {taken[0]} of an unknown run; choose another --workdir")
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
-    write_json(config, {"run": run, **provenance()})
-    return False
+    begun, config = _begun(workdir, run), workdir / CONFIG_FILE
+    if not begun:
+        make_directory(workdir)
+        write_json(config, {"run": run, **provenance()})
+    elif not (workdir / SUMMARY_FILE).exists():
+        record = read_json(config)
+        resumed = resume_record(record, provenance())
+        if resumed != record:
+            write_json(config, resumed)
+    return begun
+
+
+@contextmanager
+def hold(workdir: Path, run: Mapping[str, Any]) -> Iterator[bool]:
+    """`claim` a directory and keep other processes out of it until the block ends; yields what `claim` returns.
+
+    Raises:
+        InputError: as `claim`, or another process is at work in the directory; nothing is changed.
+    """
+    # Before anything is made in a directory that is another run's.
+    _begun(workdir, json.loads(json.dumps(_finite(run))))
+    make_directory(workdir)
+    refusal = f"another process is at work in {workdir}; wait for it, or choose another --workdir"
+    with locked(workdir / LOCK_FILE, refusal):
+        yield claim(workdir, run)

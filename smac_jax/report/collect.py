@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from smac_jax.envs.tasks import GENERIC, TASKS, reference_returns
 from smac_jax.errors import InputError
@@ -84,10 +85,19 @@ def score_unit(task_name: str, env_id: str | None) -> str:
     return _UNITS[task.score]
 
 
+def _read_or_pass_over(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one, with a notice, where the file is broken: it may be another program's."""
+    try:
+        return read_json(path)
+    except InputError as error:
+        logging.warning("passed over: %s", error)
+        return {}
+
+
 def _read_run(workdir: Path, summary: dict[str, Any]) -> Run:
     # Results that are kept without their configuration, as in docs/, can still be reported.
     config = workdir / CONFIG_FILE
-    record = read_json(config).get("run") if config.exists() else None
+    record = _read_or_pass_over(config).get("run") if config.exists() else None
     record = record if isinstance(record, dict) else {}
     env_spec = record.get("env_spec")
     online = summary["online_algorithm"]
@@ -108,9 +118,9 @@ def find_runs(directory: Path) -> list[Run]:
     """All finished runs in a directory and below, in order of their paths.
 
     Raises:
-        InputError: there is none, or a file of one is broken.
+        InputError: there is none.
     """
-    summaries = {path.parent: read_json(path) for path in sorted(directory.rglob(SUMMARY_FILE))}
+    summaries = {path.parent: _read_or_pass_over(path) for path in sorted(directory.rglob(SUMMARY_FILE))}
     # Other programs' directories may hold a summary.json, too.
     runs = [_read_run(path, summary) for path, summary in summaries.items() if summary.keys() >= _SUMMARY_FIELDS]
     if not runs:
@@ -125,6 +135,6 @@ def find_unfinished(directory: Path) -> list[Path]:
         workdir
         for workdir in begun
         if not (workdir / SUMMARY_FILE).exists()
-        and isinstance(run := read_json(workdir / CONFIG_FILE).get("run"), dict)
+        and isinstance(run := _read_or_pass_over(workdir / CONFIG_FILE).get("run"), dict)
         and run.get("program") in ("pretrain", "finetune")
     ]

@@ -7,6 +7,28 @@ import numpy as np
 from smac_jax.data.describe import Description
 from smac_jax.envs.tasks import TASKS
 
+_ORIGINS = {
+    "adroit/door-human-v0": ("the human demonstrations of DAPG, which are D4RL's door-human", "D4RL/door/human-v2"),
+    "adroit/pen-human-v0": ("the human demonstrations of DAPG, which are D4RL's pen-human", "D4RL/pen/human-v2"),
+    "antmaze/umaze-diverse-v0": (
+        "recorded in AntMaze_UMaze-v5 with D4RL's ant, an XML file that its specification names, and D4RL's policy",
+        "D4RL/antmaze/umaze-diverse-v1",
+    ),
+    "kitchen/complete-v0": (
+        "human demonstrations of D4RL's kitchen, tracked with noise in FrankaKitchen-v1",
+        "D4RL/kitchen/complete-v2",
+    ),
+    "kitchen/mixed-v0": (
+        "segments of human demonstrations of D4RL's kitchen, spliced and tracked with noise in FrankaKitchen-v1",
+        "D4RL/kitchen/mixed-v2",
+    ),
+    "mujoco/halfcheetah-medium-replay-v0": (
+        "the first 100k transitions of a SAC run in HalfCheetah-v5; `--recipe=replay` makes one of its kind",
+        "mujoco/halfcheetah/medium-v0",
+    ),
+}
+"""Of datasets that results were made with and that Minari's server does not have: origin and nearest public dataset."""
+
 
 def _spread(values: np.ndarray) -> str:
     if not len(values):
@@ -42,6 +64,24 @@ def describe_text(description: Description) -> str:
 
 def _row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _origins(dataset_ids: Sequence[str]) -> list[str]:
+    """Lines on the datasets that cannot be downloaded; none where there are none of them."""
+    known = [name for name in dataset_ids if name in _ORIGINS]
+    if not known:
+        return []
+    return [
+        "## Origins",
+        "",
+        "These are not on Minari's server. The public dataset beside each is the nearest to it: of the same task, with",
+        "other episodes or rewards.",
+        "",
+        _row(("dataset", "origin", "nearest public dataset")),
+        "|---|---|---|",
+        *(_row((f"`{name}`", origin, f"`{public}`")) for name in known for origin, public in (_ORIGINS[name],)),
+        "",
+    ]
 
 
 def tasks_page(descriptions: Sequence[Description], command: str) -> str:
@@ -118,5 +158,6 @@ def tasks_page(descriptions: Sequence[Description], command: str) -> str:
             "|---|---:|---:|---:|---:|---|---:|---|---|---|",
             *datasets,
             "",
+            *_origins([row.dataset_id for row in descriptions]),
         )
     )
