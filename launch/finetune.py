@@ -9,21 +9,19 @@ given a checkpoint, the task, data and seeds of that. The same command again goe
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
 from launch import config_file, program, session
 from launch.interaction import filled_copy, make_calls, make_collector
+from launch.load import hand_over
 from launch.recorder import Recorder
 from launch.summary import write_online_summary
-from smac_jax.agent import AgentState
 from smac_jax.data.replay import create_replay, with_capacity
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
@@ -120,22 +118,6 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
     )
     config_flags.DEFINE_config_dict("config", own.get_config(config.preset))
     return list(flags.FLAGS(list(argv)))
-
-
-def hand_over(offline: Checkpoints, run: Mapping[str, Any], state: AgentState) -> AgentState:
-    """The agent that a pre-training has left.
-
-    Args:
-        offline: checkpoints of the pre-training.
-        run: its record.
-        state: an agent of the online phase. Where it has a target actor and the offline phase had none, that begins as
-            the actor, as TD3's does.
-    """
-    had_target = session.make_terms(session.stored_config(run)).needs_target_actor
-    restored = offline.restore("agent", state.replace(target_actor=state.actor.params if had_target else None))
-    if state.target_actor is None:
-        return restored.replace(target_actor=None)
-    return restored if had_target else restored.replace(target_actor=jax.tree.map(jnp.copy, restored.actor.params))
 
 
 def finetune(

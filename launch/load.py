@@ -1,8 +1,10 @@
-"""A trained agent from a working directory, for the programs that act with it."""
+"""A trained agent from a working directory, for the programs that act with it or train it further."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
@@ -75,3 +77,19 @@ def load_agent(workdir: Path) -> LoadedAgent:
         env_spec=spec,
         task=get_task(config.task, spec),
     )
+
+
+def hand_over(offline: Checkpoints, run: Mapping[str, Any], state: AgentState) -> AgentState:
+    """The agent that a pre-training has left.
+
+    Args:
+        offline: checkpoints of the pre-training.
+        run: its record.
+        state: an agent of the online phase. Where it has a target actor and the offline phase had none, that begins as
+            the actor, as TD3's does.
+    """
+    had_target = session.make_terms(session.stored_config(run)).needs_target_actor
+    restored = offline.restore("agent", state.replace(target_actor=state.actor.params if had_target else None))
+    if state.target_actor is None:
+        return restored.replace(target_actor=None)
+    return restored if had_target else restored.replace(target_actor=jax.tree.map(jnp.copy, restored.actor.params))

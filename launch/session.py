@@ -121,6 +121,11 @@ def make_offline_terms(config: ConfigDict) -> Terms:
         InputError: a term reads a network that nothing moves from where it was initialised.
     """
     terms = make_terms(config)
+    if config.network.critic_anchored and not terms.anchor_follows:
+        raise InputError(
+            "--config.network.critic_anchored=True puts the critic's values on an untrained policy; set "
+            "--config.terms.anchor_follows=True (configs/smac.py has it), or network.critic_anchored=False"
+        )
     for name, untrained in (
         ("value", terms.reads_value and not terms.value),
         ("denoising", terms.reads_denoiser and not terms.denoising),
@@ -130,11 +135,6 @@ def make_offline_terms(config: ConfigDict) -> Terms:
                 f"--config.terms.{name}.weight=0 leaves a network untrained that other terms read; give it a weight, "
                 "such as 1"
             )
-    if config.network.critic_anchored and not terms.anchor_follows:
-        raise InputError(
-            "--config.network.critic_anchored=True puts the critic's values on an untrained policy; set "
-            "--config.terms.anchor_follows=True (configs/smac.py has it), or network.critic_anchored=False"
-        )
     return terms
 
 

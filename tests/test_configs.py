@@ -295,5 +295,5 @@ def test_unknown_names_are_refused():
 def test_values_that_cannot_work_are_named(name, value):
     config = smac.get_config("locomotion")
     config.update_from_flattened_dict({name: value})
-    with pytest.raises(InputError, match=f"--config.{name}="):
+    with pytest.raises(InputError, match=f"{name}="):
         check_config(config)

@@ -4,7 +4,7 @@ import pytest
 from test_step import identical
 
 from configs import smac
-from launch.finetune import hand_over
+from launch.load import hand_over
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.keys import stream_keys

@@ -19,7 +19,6 @@ _RANGES = {
     "smoothing": (0.0, _INFINITE),
     "smoothing_clip": (0.0, _INFINITE),
     "policy_fraction": (0.0, 1.0),
-    "batch_fraction": (0.0, 1.0),
     "expectile": (0.0, 1.0),
     "inverse_temperature": (0.0, _INFINITE),
     "max_weight": (0.0, _INFINITE),
@@ -39,5 +38,5 @@ def check_ranges(term: Any, prefix: str = "terms") -> None:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             low, high = _RANGES.get(field.name, (-_INFINITE, _INFINITE))
             if not (low <= value <= high and math.isfinite(value)):
-                bounds = f"at least {low:g}" if high == _INFINITE else f"in [{low:g}, {high:g}]"
-                raise InputError(f"{name}={value} must be a finite number{f', {bounds}' if low > -_INFINITE else ''}")
+                bounds = f"lie in [{low:g}, {high:g}]" if high < _INFINITE else f"be a number from {low:g} on"
+                raise InputError(f"{name}={value} must {bounds if low > -_INFINITE else 'be a number'}")

@@ -211,8 +211,8 @@ class Terms:
             raise InputError("terms.temperature needs terms.sac_actor, which measures the entropy; switch it on")
         for name in ("score_penalty", "denoising"):
             term = getattr(self, name)
-            if term and term.batch_fraction == 0:
-                raise InputError(f"terms.{name}.batch_fraction=0 leaves no row of the batch; set weight=0 instead")
+            if term and not 0 < term.batch_fraction <= 1:
+                raise InputError(f"terms.{name}.batch_fraction={term.batch_fraction} must lie in (0, 1]")
         penalty = self.score_penalty
         if penalty and self.anchor_follows and (penalty.kappa != "fixed" or penalty.policy_fraction > 0):
             raise InputError(
