@@ -27,7 +27,7 @@ from ml_collections import config_flags
 from configs import suites
 from launch import program
 from launch.backends import default_jobs, run_local, run_on_ray
-from launch.cells import DONE, FAILED, Cell, make_cells, recorded_runs
+from launch.cells import DONE, FAILED, Cell, make_cells, recorded_runs, split_name
 from launch.session import progress_bar
 from smac_jax.cores import ONE_THREAD
 from smac_jax.errors import InputError
@@ -46,30 +46,55 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs with their state a
 SUITE_FILE, RESULTS_FILE, LOCK_FILE = "suite.json", "results.csv", "benchmark.lock"
 _MEASURES = ("offline_score", "drop", "drop_noise", "final_score", "regret", "train_regret")
 _COLUMNS = ("task", "dataset", "offline_algorithm", "online_algorithm", "seed", *_MEASURES, "status", "wall_time")
+Row = dict[str, Any]
 
 
-def result_rows(cell: Cell, status: str) -> list[dict[str, Any]]:
-    """Rows of results.csv, one a seed; those of a run that is not done have no scores."""
-    summary = read_json(cell.workdir / SUMMARY_FILE) if status == DONE and cell.seeds else {}
-    labels = dict(zip(_COLUMNS, (cell.task, cell.dataset, cell.offline, cell.online), strict=False))
+def _score_rows(labels: Sequence[str], seeds: Sequence[int], status: str, summary: dict[str, Any]) -> list[Row]:
+    """Rows of one run, one a seed; `labels` are the first four columns, and an empty summary has no scores."""
     rows = []
-    for index, seed in enumerate(cell.seeds):
+    for index, seed in enumerate(seeds):
         values = {name: summary[name][index] for name in _MEASURES if summary} | {"wall_time": summary.get("wall_time")}
         rounded = {name: None if value is None else round(value, 6) for name, value in values.items()}
-        rows.append({**labels, "seed": seed, "status": status, **rounded})
+        rows.append({**dict(zip(_COLUMNS, labels, strict=False)), "seed": seed, "status": status, **rounded})
     return rows
 
 
-def other_results(path: Path, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Rows of results.csv that are of none of the cells: a part of a suite leaves those of the rest as they are."""
+def result_rows(cell: Cell, status: str) -> list[Row]:
+    """Rows of results.csv, one a seed; those of a run that is not done have no scores."""
+    summary = read_json(cell.workdir / SUMMARY_FILE) if status == DONE and cell.seeds else {}
+    return _score_rows((cell.task, cell.dataset, cell.offline, cell.online), cell.seeds, status, summary)
+
+
+def other_results(path: Path, cells: Sequence[Cell], runs: Iterable[str]) -> list[Row]:
+    """Rows of results.csv that are of none of the cells: a part of a suite leaves those of the rest as they are.
+
+    Those of finished runs are read from the runs, so that a run that was deleted has none; that others failed is only
+    known from the file.
+
+    Args:
+        path: results.csv, in the benchmark's directory.
+        cells: those of this call.
+        runs: names of all runs that the directory holds, see `recorded_runs`.
+
+    Raises:
+        InputError: the file has other columns, or a run's summary cannot be read.
+    """
+    failed = [row for row in read_rows(path, _COLUMNS) if row["status"] != DONE]
     ours = {(cell.dataset, cell.offline, cell.online) for cell in cells}
-    rows = read_rows(path, _COLUMNS)
-    return [row for row in rows if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in ours]
+    rows: list[Row] = []
+    for name in sorted(set(runs) - {cell.name for cell in cells}):
+        file = path.parent / name / SUMMARY_FILE
+        if file.exists():
+            summary = read_json(file)
+            _, offline, online = split_name(name)
+            rows += _score_rows((summary["task"], summary["dataset"], offline, online), summary["seeds"], DONE, summary)
+    done = ours | {(row["dataset"], row["offline_algorithm"], row["online_algorithm"]) for row in rows}
+    return rows + [
+        row for row in failed if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in done
+    ]
 
 
-def write_results(
-    path: Path, cells: Sequence[Cell], statuses: dict[str, str], others: Iterable[dict[str, Any]] = ()
-) -> None:
+def write_results(path: Path, cells: Sequence[Cell], statuses: dict[str, str], others: Iterable[Row] = ()) -> None:
     """Write the results of all cells that have a status, in the suite's order, and other rows behind them.
 
     The file that is there is replaced.
@@ -96,10 +121,10 @@ def suite_record(path: Path, runs: dict[str, list[str]], goes_on: bool) -> dict[
     return resume_record(read_json(path) | now, sources()) if goes_on else read_json(path) | now
 
 
-def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
+def benchmark(workdir: Path, cells: Sequence[Cell], todo: Sequence[Cell], runs: Iterable[str]) -> None:
     """Run what is to be done, tabulating as it comes, and exit with code 1 if any of it failed."""
     statuses = {cell.name: DONE for cell in cells if cell.done}
-    others = other_results(workdir / RESULTS_FILE, cells)
+    others = other_results(workdir / RESULTS_FILE, cells, runs)
     write_results(workdir / RESULTS_FILE, cells, statuses, others)
     if _BACKEND.value == "ray":
         outcomes = run_on_ray(todo, _JOBS.value, _GPUS.value)
@@ -146,7 +171,7 @@ def main() -> None:
     make_directory(workdir)
     with locked(workdir / LOCK_FILE, f"another benchmark is at work in {workdir}; wait for it, or choose another"):
         write_json(workdir / SUITE_FILE, suite_record(workdir / SUITE_FILE, runs, bool(todo)))
-        benchmark(workdir, cells, todo)
+        benchmark(workdir, cells, todo, runs)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -28,6 +28,9 @@ from smac_jax.io.workdir import CONFIG_FILE, SUMMARY_FILE, read_json
 ROOT = Path(__file__).resolve().parents[1]
 DONE, FAILED, SKIPPED = "done", "failed: ", "skipped: "
 
+# In a run's name, for the method there is none of.
+_SCRATCH, _PRETRAIN = "scratch", "pretrain"
+
 # Begins the output of each attempt in a log.
 _ATTEMPT = "\n$ python "
 _PR_SET_PDEATHSIG = 1
@@ -102,7 +105,7 @@ def _task_cells(suite: ConfigDict, name: str, workdir: Path, download: tuple[str
     seeds_flag = f"--seeds={','.join(map(str, seeds))}"
 
     def cell(offline: str, online: str, arguments: Sequence[str], places: Iterable[str], needs: Iterable[str]) -> Cell:
-        path = f"{name}/{offline or 'scratch'}/{online or 'pretrain'}"
+        path = f"{name}/{offline or _SCRATCH}/{online or _PRETRAIN}"
         where = (f"--workdir={workdir / path}", *places, *download)
         labels = (family, task.dataset, offline, online)
         return Cell(path, workdir / path, *labels, seeds, tuple(arguments), where, (dataset.name, *needs))
@@ -122,6 +125,12 @@ def _task_cells(suite: ConfigDict, name: str, workdir: Path, download: tuple[str
         program, *flags = begin("finetune", online, "finetune")
         cells.append(cell("", online, [program, f"--algorithm={online}", *flags], (), ()))
     return cells
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """A run's task, offline and online method, empty where there is none, from its name."""
+    task, offline, online = name.split("/")
+    return task, offline.removeprefix(_SCRATCH), online.removeprefix(_PRETRAIN)
 
 
 def make_cells(suite: ConfigDict, workdir: Path, download: bool = False) -> list[Cell]:

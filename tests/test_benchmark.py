@@ -281,6 +281,22 @@ def test_results_of_a_part_keep_those_of_the_rest(undisturbed):
     assert results(workdir) == before, "in the suite's order again"
 
 
+def test_results_of_the_rest_are_those_of_the_runs_that_are_there(undisturbed):
+    suite, reference, _ = undisturbed
+    workdir = suite.parent / "twins"
+    shutil.copytree(reference, workdir)
+    shutil.copytree(workdir / "maze", workdir / "twin")
+    record = json.loads((workdir / "suite.json").read_text())
+    record["runs"] |= {name.replace("maze", "twin"): arguments for name, arguments in record["runs"].items()}
+    (workdir / "suite.json").write_text(json.dumps(record))
+    one = results(reference)
+    execute(suite, workdir)
+    assert results(workdir) == one + one, "another task on the same dataset"
+    shutil.rmtree(workdir / "twin" / "smac" / "td3")
+    execute(suite, workdir)
+    assert results(workdir) == one + one[:4], "a deleted run has no results"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed benchmark's runs end by themselves")
 def test_killed_twice_it_ends_with_the_same_results(undisturbed):
     suite, reference, seconds = undisturbed
