@@ -41,6 +41,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Where mean and spread are read from the same layers, the spread's gradient outweighs what makes the mean precise:
     # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, it begins lower.
     config.network.actor_detached_spread = adroit
+    # Imitations of kitchen/mixed, on six seeds, complete more than twice as many tasks with it.
+    config.network.actor_layer_norm = config.task == "kitchen"
     config.network.value = narrow
     # The values of states spread twenty times as far as kappa; in layers shared with them less of the score was fitted.
     config.network.critic_dueling = narrow

@@ -18,7 +18,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.temperature = 1.0
     config.reward.scale = TASKS[config.task].reward_scale
     config.network.value = config.network.critic_dueling = config.network.critic_anchored = False
-    config.network.actor_detached_spread = terms.anchor_follows = False
+    config.network.actor_detached_spread = config.network.actor_layer_norm = terms.anchor_follows = False
     config.network.denoiser = True
     config.kappa = 1.0
     config.online.actor_learning_rate = config.online.critic_learning_rate = 0.0

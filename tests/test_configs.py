@@ -162,6 +162,7 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
         terms = make_terms(config)
         assert config.network.critic_anchored == terms.anchor_follows == built_in
         assert config.network.actor_detached_spread == (task == "adroit_binary")
+        assert config.network.actor_layer_norm == (task == "kitchen")
         assert config.network.denoiser == bool(terms.denoising) == terms.needs_denoiser == (not built_in)
         assert terms.score_penalty
 
@@ -200,6 +201,7 @@ def test_paper_form_is_the_same_on_narrow_data():
     assert make_terms(narrow) == make_terms(wide)
     assert not narrow.network.critic_dueling
     assert not narrow.network.critic_anchored
+    assert not narrow.network.actor_layer_norm
     assert not smac_paper.get_config("adroit_binary").network.actor_detached_spread
     assert narrow.kappa == wide.kappa
 
