@@ -151,7 +151,8 @@ def finetune(
             return
 
         mesh = seed_mesh(len(seeds))
-        state = shard_seeds(session.make_agents(config, seeds, dims, source.data.standardizer), mesh)
+        agents = session.make_agents(config, seeds, dims, source.data.standardizer, run["checkpoint_step"])
+        state = shard_seeds(agents, mesh)
         capacity = config.online.replay_capacity or steps
         replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
         collector = make_collector(source, seeds)

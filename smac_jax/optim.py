@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -97,6 +98,26 @@ def _muon(learning_rate: float, every: int) -> optax.GradientTransformationExtra
             lambda path, _: "muon" if is_hidden_kernel(path) else "adam", params
         ),
     )
+
+
+@functools.cache
+def ramp(
+    inner: optax.GradientTransformationExtraArgs, begin: int, length: int
+) -> optax.GradientTransformationExtraArgs:
+    """Let the updates of `inner` grow linearly with the steps since `begin`, to their whole size after `length`.
+
+    Its update is told `step` and its state is that of `inner`: a schedule of optax's counts for itself, and would
+    neither know where a phase begins nor fit the state that an optimiser without it has left behind. Equal arguments
+    give the same object, as of `make_optimizer`.
+    """
+
+    def update(
+        gradients: optax.Updates, state: optax.OptState, params: Params = None, *, step: jax.Array, **extra: Any
+    ) -> tuple[optax.Updates, optax.OptState]:
+        updates, state = inner.update(gradients, state, params, step=step, **extra)
+        return optax.tree.scale(jnp.clip((step + 1 - begin) / length, 0.0, 1.0), updates), state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 OPTIMIZERS: dict[str, Callable[[float, int], optax.GradientTransformationExtraArgs]] = {

@@ -140,6 +140,14 @@ def test_fine_tuning_may_move_actor_and_critic_more_slowly(actor, critic):
     assert rates.temperature == pytest.approx(rates.actor), "which keeps the actor's pace"
 
 
+def test_critic_takes_up_its_pace_where_the_penalty_ends_and_nothing_else_slows_it():
+    ramps = {task: smac.get_config(task).online.critic_ramp for task in ("locomotion", "generic", "kitchen", "antmaze")}
+    assert ramps == {"locomotion": 1_000, "generic": 1_000, "kitchen": 0, "antmaze": 0}
+    assert (
+        smac_paper.get_config("locomotion").online.critic_ramp == iql.get_config("locomotion").online.critic_ramp == 0
+    )
+
+
 def test_narrow_data_is_imitated_offline_and_not_online():
     config = smac.get_config("kitchen")
     terms = make_terms(config)
