@@ -56,7 +56,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True
-
     elif not maze:
         # The penalty's end leaves the critic with gradients that nothing holds any more, which at its full rate bend it
         # within a hundred updates further than temporal differences on so few online steps can tell.
