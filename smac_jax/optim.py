@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -110,12 +109,13 @@ def ramp(
     neither know where a phase begins nor fit the state that an optimiser without it has left behind. Equal arguments
     give the same object, as of `make_optimizer`.
     """
+    share = optax.linear_schedule(0.0, 1.0, length, transition_begin=begin)
 
     def update(
         gradients: optax.Updates, state: optax.OptState, params: Params = None, *, step: jax.Array, **extra: Any
     ) -> tuple[optax.Updates, optax.OptState]:
         updates, state = inner.update(gradients, state, params, step=step, **extra)
-        return optax.tree.scale(jnp.clip((step + 1 - begin) / length, 0.0, 1.0), updates), state
+        return optax.tree.scale(share(step + 1), updates), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
 

@@ -278,12 +278,20 @@ def test_calql_goes_on_online_with_its_own_terms(tiny_pointmaze, tmp_path):
     assert json.loads((finetune / "summary.json").read_text())["algorithm"] == "calql"
 
 
-@pytest.mark.parametrize("algorithm", ["td3", "td3bc"])
-def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm):
+@pytest.mark.parametrize(("algorithm", "ramp"), [("td3", 0), ("td3bc", 10**9)])
+def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm, ramp):
     minari, checkpoint, _ = pretrained
     steps = ("--config.online.steps=80", "--config.online.warmup_steps=40", "--config.eval.every=40")
-    run(minari, *FINETUNE, *steps, f"--checkpoint={checkpoint}", f"--algorithm={algorithm}", f"--workdir={tmp_path}")
+    ramp_flag = f"--config.online.critic_ramp={ramp}"
+    where = (f"--checkpoint={checkpoint}", f"--algorithm={algorithm}", f"--workdir={tmp_path}")
+    run(minari, *FINETUNE, *steps, ramp_flag, *where)
     train = rows(tmp_path / "train.csv")
     assert {"td3_actor_loss", "td_loss"} <= set(train[0])
     assert ("bc_loss" in train[0]) == (algorithm == "td3bc")
     assert json.loads((tmp_path / "summary.json").read_text())["online_algorithm"] == algorithm
+    before, after = checkpoint_bytes(checkpoint, 200), checkpoint_bytes(tmp_path, 80)
+    moved = {
+        network: any(before[name] != after[name] for name in before if name.startswith(f"agent['{network}']['params']"))
+        for network in ("actor", "critic")
+    }
+    assert moved == {"actor": True, "critic": ramp == 0}, "a critic whose pace rises for ever has hardly begun"
