@@ -9,16 +9,24 @@ NARROW = ("adroit_binary", "kitchen", "antmaze")
 """Families whose data are demonstrations with sparse rewards."""
 
 
-def get_config(name: str = "locomotion") -> ConfigDict:
-    """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores."""
+def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDict:
+    """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores.
+
+    Args:
+        name: TASK or TASK-small.
+        narrow: whether the data is to be imitated, and its score built into the critic; by the family if None.
+    """
     config = common.get_config(name)
     config.algorithm = "smac"
     # Demonstrations of sparse tasks, far narrower than the policy class and than what SAC explores with; docs/recipe.md
     # says what that changes, and why.
-    narrow = config.task in NARROW
+    narrow = config.task in NARROW if narrow is None else narrow
     # Half of pen's and three quarters of door's episodes fail, and are not to be imitated whole.
     adroit = config.task == "adroit_binary"
     maze = config.task == "pointmaze"
+    # Kitchen's and AntMaze's demonstrations are; what else is given as narrow may hold good actions and bad ones.
+    imitated_whole = config.task in ("kitchen", "antmaze")
+    weighted = narrow and not imitated_whole
 
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
     # imitation; the temperature only has to be small enough for nothing to jump at the switch.
@@ -29,7 +37,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # demonstrations do things in several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on
     # the quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
     kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "antmaze": 20.0, "pointmaze": 0.1}
-    config.kappa = kappa.get(config.task, 1.0)
+    config.kappa = kappa.get(config.task, 5.0 if narrow else 1.0)
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
@@ -93,7 +101,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.value.expectile = 0.7
     # What it is an expectile of: the target `critic`'s values of the data's actions, or one-step targets (`td`) of its
     # own, which know nothing of the score and weigh the imitation below. Not tried on kitchen and AntMaze.
-    terms.value.target = "td" if adroit else "critic"
+    terms.value.target = "td" if weighted else "critic"
 
     # Score-matching penalty on the critic's action-gradient. On narrow data the score is the anchor's.
     terms.score_penalty = ConfigDict()
@@ -126,15 +134,15 @@ def get_config(name: str = "locomotion") -> ConfigDict:
 
     # Imitation of the data by the actor; 0 is off. It ends at the switch.
     terms.behavior_cloning = ConfigDict()
-    terms.behavior_cloning.weight = 1.0 if narrow and not adroit else 0.0
+    terms.behavior_cloning.weight = 1.0 if narrow and imitated_whole else 0.0
     terms.behavior_cloning.loss_type = "log_prob"
 
     # The same, weighted by exp(inverse_temperature * advantage); 0 is off. Advantages of the critic's values would hold
     # kappa log p too, which makes the weights noisy where the score is fitted well.
     terms.advantage_weighted = ConfigDict()
-    terms.advantage_weighted.weight = 1.0 if adroit else 0.0
+    terms.advantage_weighted.weight = 1.0 if weighted else 0.0
     # IQL's for these tasks.
-    terms.advantage_weighted.inverse_temperature = 0.5 if adroit else 1.0
+    terms.advantage_weighted.inverse_temperature = 0.5 if adroit else 3.0 if weighted else 1.0
     terms.advantage_weighted.max_weight = 100.0
 
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the
