@@ -2,14 +2,23 @@ import itertools
 
 import pytest
 
-from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
+from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_narrow, smac_paper, td3bc
 from launch.session import check_config, make_offline_terms, make_terms
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
 
 NAMES = [name for task in TASKS for name in (task, f"{task}-small")]
-OFFLINE = {"smac": smac, "smac_paper": smac_paper, "bc": bc, "td3bc": td3bc, "iql": iql, "cql": cql, "calql": calql}
+OFFLINE = {
+    "smac": smac,
+    "smac_narrow": smac_narrow,
+    "smac_paper": smac_paper,
+    "bc": bc,
+    "td3bc": td3bc,
+    "iql": iql,
+    "cql": cql,
+    "calql": calql,
+}
 CONFIGS = {**OFFLINE, "rlpd": rlpd}
 SHARED_FIELDS = (
     "offline.steps",
@@ -93,7 +102,7 @@ def test_published_values(algorithm, task, name, value):
 
 def missing_network(offline, online):
     """What keeps an online method from going on from an offline one, if anything does."""
-    if online == "iql" and offline != "iql":
+    if online == "iql" and offline not in ("iql", "smac_narrow"):
         return "state value"
     return "critic" if offline == "bc" else None
 
@@ -111,7 +120,8 @@ def test_fine_tuning_goes_on_from_what_was_trained(offline, online):
     assert not terms.needs_denoiser
     assert terms.needs_value == (online == "iql")
     assert (after.algorithm, after.online_algorithm, after.eval.every) == (offline, online, 0)
-    assert after.network.to_dict() == config.network.to_dict()
+    quiet = online == "sac" and config.online.detached_spread
+    assert after.network.to_dict() == config.network.to_dict() | ({"actor_detached_spread": True} if quiet else {})
     assert after.online.exploration_noise == (finetune.EXPLORATION_NOISE if online in ("td3", "td3bc") else None)
     assert after.online.updates_per_step == (4 if online == "wsrl" else 1)
     assert after.online.offline_fraction == (0.0 if online == "wsrl" else 0.5)
@@ -173,6 +183,24 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
         assert config.network.actor_layer_norm == (task == "kitchen")
         assert config.network.denoiser == bool(terms.denoising) == terms.needs_denoiser == (not built_in)
         assert terms.score_penalty
+
+
+@pytest.mark.parametrize("task", smac.NARROW)
+def test_the_form_for_narrow_data_is_the_default_of_narrow_families(task):
+    assert smac_narrow.get_config(task).to_dict() == {**smac.get_config(task).to_dict(), "algorithm": "smac_narrow"}
+
+
+def test_the_form_for_narrow_data_on_another_family_weighs_its_imitation_and_moves_slowly():
+    config, wide = smac_narrow.get_config("locomotion"), smac.get_config("locomotion")
+    terms = make_terms(config)
+    assert config.network.critic_anchored
+    assert terms.anchor_follows
+    assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
+    assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=3.0)
+    assert terms.value.target == "td"
+    assert (config.kappa, config.online.critic_ramp) == (5.0, 0)
+    online = finetune.from_checkpoint(config, "sac").optimizer
+    assert (online.actor, online.critic) == (wide.optimizer.actor / 30, wide.optimizer.critic / 10)
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])
