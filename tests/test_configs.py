@@ -196,7 +196,7 @@ def test_the_form_for_narrow_data_on_another_family_weighs_its_imitation_and_mov
     assert config.network.critic_anchored
     assert terms.anchor_follows
     assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
-    assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=3.0)
+    assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=0.5)
     assert terms.value.target == "td"
     assert (config.kappa, config.online.critic_ramp) == (5.0, 0)
     online = finetune.from_checkpoint(config, "sac").optimizer
