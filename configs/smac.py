@@ -25,8 +25,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
     adroit = config.task == "adroit_binary"
     maze = config.task == "pointmaze"
     # Kitchen's and AntMaze's demonstrations are; what else is given as narrow may hold good actions and bad ones.
-    imitated_whole = config.task in ("kitchen", "antmaze")
-    weighted = narrow and not imitated_whole
+    weighted = narrow and config.task not in ("kitchen", "antmaze")
 
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
     # imitation; the temperature only has to be small enough for nothing to jump at the switch.
@@ -36,7 +35,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
     # its mode yields with the square of its spread: a ninth of the 180 in AntMaze, and in the kitchen, whose
     # demonstrations do things in several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on
     # the quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds). Narrow data of
-    # other families is given Adroit's: a twentieth of the 80 in HalfCheetah data of one kind of policy.
+    # other families is given Adroit's: a sixteenth of the 80 in HalfCheetah data of one kind of policy.
     kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "antmaze": 20.0, "pointmaze": 0.1}
     config.kappa = kappa.get(config.task, 5.0 if narrow else 1.0)
     if config.task == "kitchen":
@@ -135,7 +134,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
 
     # Imitation of the data by the actor; 0 is off. It ends at the switch.
     terms.behavior_cloning = ConfigDict()
-    terms.behavior_cloning.weight = 1.0 if narrow and imitated_whole else 0.0
+    terms.behavior_cloning.weight = 1.0 if narrow and not weighted else 0.0
     terms.behavior_cloning.loss_type = "log_prob"
 
     # The same, weighted by exp(inverse_temperature * advantage); 0 is off. Advantages of the critic's values would hold
