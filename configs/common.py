@@ -62,6 +62,8 @@ def get_config(name: str) -> ConfigDict:
     config.network.critic_layer_norm = True
     # Q(s, a) = V(s) + A(s, a), each by layers of its own.
     config.network.critic_dueling = False
+    # Width of A's layers as a share of hidden_dims.
+    config.network.critic_advantage_width = 1.0
     # LayerNorm before each activation of the actor.
     config.network.actor_layer_norm = False
     # The actor's spread reads its hidden layers and does not shape them.

@@ -5,78 +5,69 @@ from ml_collections import ConfigDict
 from configs import common
 from smac_jax.envs.tasks import TASKS
 
-NARROW = ("adroit_binary", "kitchen", "antmaze")
-"""Families whose data are demonstrations with sparse rewards."""
+MATCHED = ("pointmaze",)
+"""Families whose score a denoiser holds and a penalty matches; that of all others is built into the critic."""
+DEMONSTRATIONS = ("kitchen", "antmaze")
+"""Families whose data are imitated whole; of those of others, with a built-in score, what is good in them."""
 
 
-def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDict:
-    """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores.
-
-    Args:
-        name: TASK or TASK-small.
-        narrow: whether the data is to be imitated, and its score built into the critic; by the family if None.
-    """
+def get_config(name: str = "locomotion") -> ConfigDict:
+    """SMAC's offline phase on a task; `TASK-small` is a preset for two CPU cores."""
     config = common.get_config(name)
     config.algorithm = "smac"
-    # Demonstrations of sparse tasks, far narrower than the policy class and than what SAC explores with; docs/recipe.md
-    # says what that changes, and why.
-    narrow = config.task in NARROW if narrow is None else narrow
-    # Half of pen's and three quarters of door's episodes fail, and are not to be imitated whole.
+    built_in = config.task not in MATCHED
+    # Half of pen's and three quarters of door's episodes fail; a replay buffer begins with random actions.
+    weighted = built_in and config.task not in DEMONSTRATIONS
     adroit = config.task == "adroit_binary"
-    maze = config.task == "pointmaze"
-    # Kitchen's and AntMaze's demonstrations are; what else is given as narrow may hold good actions and bad ones.
-    weighted = narrow and config.task not in ("kitchen", "antmaze")
 
-    # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. Narrow data holds the spread by
-    # imitation; the temperature only has to be small enough for nothing to jump at the switch.
-    config.temperature = 0.01 if narrow else 0.1 if maze else 1.0
-    # About a hundredth of the spread of the data's returns, in the learner's reward, which is 150 in HalfCheetah. A
-    # fortieth of the 190 in pen, where the score is built in and its tails begin early. A wide imitation needs more, as
-    # its mode yields with the square of its spread: a ninth of the 180 in AntMaze, and in the kitchen, whose
-    # demonstrations do things in several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on
-    # the quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds). Narrow data of
-    # other families is given Adroit's: a sixteenth of the 80 in HalfCheetah data of one kind of policy.
-    kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "antmaze": 20.0, "pointmaze": 0.1}
-    config.kappa = kappa.get(config.task, 5.0 if narrow else 1.0)
+    # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. A built-in score's data hold the
+    # spread by imitation; the temperature only has to be small enough for nothing to jump at the switch.
+    config.temperature = 0.01 if built_in else 0.1
+    # A fortieth of the spread of the data's returns, in the learner's reward, which is 190 in pen: the score is built
+    # in, and its tails begin early. A wide imitation needs more, as its mode yields with the square of its spread: about
+    # a ninth of the 180 in AntMaze and of the 150 in HalfCheetah, and in the kitchen, whose demonstrations do things in
+    # several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on the quickstart's own seeds;
+    # on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "pointmaze": 0.1}
+    config.kappa = kappa.get(config.task, 20.0)
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
-    # Narrow data's score is built into the critic, in closed form, and the penalty keeps the rest of the critic flat
-    # there; that of other data is a denoiser's, whose field a network loses within a few hundred updates where it is
-    # steep.
-    config.network.critic_anchored = narrow
-    config.network.denoiser = not narrow
+    # The score is built in in closed form, and the penalty keeps the rest of the critic flat there. A denoiser's is a
+    # field that a network loses within a few hundred updates where it is steep.
+    config.network.critic_anchored = built_in
+    config.network.denoiser = not built_in
     # Where mean and spread are read from the same layers, the spread's gradient outweighs what makes the mean precise:
     # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, it begins lower.
     config.network.actor_detached_spread = adroit
     # Imitations of kitchen/mixed, on six seeds, complete more than twice as many tasks with it.
     config.network.actor_layer_norm = config.task == "kitchen"
-    config.network.value = narrow
-    # The values of states spread twenty times as far as kappa; in layers shared with them less of the score was fitted.
-    config.network.critic_dueling = narrow
-    if narrow:
-        # A policy ten times as narrow is that much nearer to failing after a step of the same size. On pen a third of
-        # that again drops less and ends higher.
+    config.network.value = built_in
+    # The values of states spread by far more than kappa; in layers shared with them less of the score was fitted.
+    config.network.critic_dueling = built_in
+    if weighted and not adroit:
+        # In Hopper, whose policies bear little, the mode moves half as far as with A as wide as V, and holds; an update
+        # costs a third less. Not tried on the sparse tasks.
+        config.network.critic_advantage_width = 0.5
+    if built_in:
+        # A policy as narrow as demonstrations are is that much nearer to failing after a step of the same size. On pen
+        # a third of a tenth drops less and ends higher than a tenth.
         config.online.actor_learning_rate = config.optimizer.actor / 30
-        # The slope of what the critic learns at the policy's mode grows with its updates, and so narrow a policy bears
-        # next to none.
+        # The slope of what the critic learns at the policy's mode grows with its updates, and a narrow policy bears next
+        # to none.
         config.online.critic_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True
-    elif not maze:
-        # The penalty's end leaves the critic with gradients that nothing holds any more, which at its full rate bend it
-        # within a hundred updates further than temporal differences on so few online steps can tell.
-        config.online.critic_ramp = 1_000
 
     config.terms = terms = ConfigDict()
     # Discount gamma.
     terms.discount = TASKS[config.task].discount
     # Share of the critic that moves into its target at each update.
     # Values of the data's own actions do not run away, and may follow faster.
-    terms.tau = 0.02 if narrow else 0.005
+    terms.tau = 0.02 if built_in else 0.005
     # The density that the critic's values stand on is the imitating actor's, which it leaves at the switch.
-    terms.anchor_follows = narrow
+    terms.anchor_follows = built_in
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
     terms.max_log_snr = 6.0
@@ -86,7 +77,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
     terms.td.weight = 1.0
     # Next value: the target `critic`'s at an action of the policy, or the state `value`'s, of the data's actions.
     # The latter cannot overrate what a policy that follows a sharp score does.
-    terms.td.bootstrap = "value" if narrow else "critic"
+    terms.td.bootstrap = "value" if built_in else "critic"
     # Next action: a `sample` of the policy, or the `mode` of a target actor.
     terms.td.next_action = "sample"
     # Noise on the next action, none by default.
@@ -97,13 +88,13 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
 
     # Expectile of the state value, needed by td.bootstrap=value.
     terms.value = ConfigDict()
-    terms.value.weight = 1.0 if narrow else 0.0
+    terms.value.weight = 1.0 if built_in else 0.0
     terms.value.expectile = 0.7
     # What it is an expectile of: the target `critic`'s values of the data's actions, or one-step targets (`td`) of its
     # own, which know nothing of the score and weigh the imitation below. Not tried on kitchen and AntMaze.
     terms.value.target = "td" if weighted else "critic"
 
-    # Score-matching penalty on the critic's action-gradient. On narrow data the score is the anchor's.
+    # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.
     terms.score_penalty = ConfigDict()
     # lambda.
     terms.score_penalty.weight = 10.0
@@ -113,18 +104,18 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
     terms.score_penalty.policy_fraction = 0.0
     # Share of the batch whose states have a point; the penalty is most of what an update costs beyond SAC's.
     # In the maze, whose budget is short, one seed of three then dropped by 0.09 at the switch.
-    terms.score_penalty.batch_fraction = 1.0 if maze else 0.25
+    terms.score_penalty.batch_fraction = 0.25 if built_in else 1.0
 
     # Fit of the score model.
     terms.denoising = ConfigDict()
-    terms.denoising.weight = 0.0 if narrow else 1.0
+    terms.denoising.weight = 0.0 if built_in else 1.0
     # Share of the batch whose actions it is fitted to.
-    terms.denoising.batch_fraction = 1.0 if maze else 0.5
+    terms.denoising.batch_fraction = 0.5 if built_in else 1.0
 
     # Maximum-entropy policy loss. Narrow data is imitated instead, until the switch: the critic's maximiser is less
     # precise than the imitation, around which the critic has learned its action-gradient.
     terms.sac_actor = ConfigDict()
-    terms.sac_actor.weight = 0.0 if narrow else 1.0
+    terms.sac_actor.weight = 0.0 if built_in else 1.0
     # `min`, `mean` or `first` of the critics.
     terms.sac_actor.reduction = "min"
 
@@ -134,7 +125,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
 
     # Imitation of the data by the actor; 0 is off. It ends at the switch.
     terms.behavior_cloning = ConfigDict()
-    terms.behavior_cloning.weight = 1.0 if narrow and not weighted else 0.0
+    terms.behavior_cloning.weight = 1.0 if built_in and not weighted else 0.0
     terms.behavior_cloning.loss_type = "log_prob"
 
     # The same, weighted by exp(inverse_temperature * advantage); 0 is off. Advantages of the critic's values would hold
@@ -149,7 +140,7 @@ def get_config(name: str = "locomotion", narrow: bool | None = None) -> ConfigDi
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the
     # data's own, and chasing it would wash the policy out.
     terms.temperature = ConfigDict()
-    terms.temperature.weight = 0.0 if narrow else 1.0
+    terms.temperature.weight = 0.0 if built_in else 1.0
     # Target entropy divided by the number of action dimensions, in nats; SAC keeps it online.
     terms.temperature.entropy_per_dim = -1.0
     return config

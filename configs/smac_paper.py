@@ -18,6 +18,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.temperature = 1.0
     config.reward.scale = TASKS[config.task].reward_scale
     config.network.value = config.network.critic_dueling = config.network.critic_anchored = False
+    config.network.critic_advantage_width = 1.0
     config.network.actor_detached_spread = config.network.actor_layer_norm = terms.anchor_follows = False
     config.network.denoiser = True
     config.kappa = 1.0

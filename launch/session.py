@@ -75,6 +75,7 @@ def check_config(config: ConfigDict) -> None:
         "checkpoint_every": config.checkpoint_every,
         "temperature": config.temperature,
         "kappa": config.kappa,
+        "network.critic_advantage_width": config.network.critic_advantage_width,
     }
     for name, value in positive.items():
         if not 0 < value < math.inf:
@@ -165,6 +166,7 @@ def make_agents(
         actor_detached_spread=config.network.actor_detached_spread,
         critic_layer_norm=config.network.critic_layer_norm,
         critic_dueling=config.network.critic_dueling,
+        critic_advantage_width=config.network.critic_advantage_width,
         critic_anchored=config.network.critic_anchored,
         critics=config.network.critics,
         target_actor=make_terms(config).needs_target_actor,
@@ -297,7 +299,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
     # Runs begun before these fields were there.
     added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
-    stored["network"] = {**dict.fromkeys(added, False), **stored["network"]}
+    stored["network"] = {**dict.fromkeys(added, False), "critic_advantage_width": 1.0, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     added_online = {
         "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "critic_ramp": 0, "entropy_backup": True,

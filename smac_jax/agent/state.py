@@ -79,6 +79,7 @@ class AgentSpec(NamedTuple):
         actor_detached_spread: the actor's spread does not shape its hidden layers.
         critic_layer_norm: LayerNorm in the critic.
         critic_dueling: the critic's values of states have layers of their own.
+        critic_advantage_width: width of the layers of its advantages then, as a share of `hidden_dims`.
         critic_anchored: the critic's values stand on the density of the actor's imitation.
         critics: ensemble size E.
         target_actor: whether there is one.
@@ -104,6 +105,7 @@ class AgentSpec(NamedTuple):
     actor_detached_spread: bool = False
     critic_layer_norm: bool = True
     critic_dueling: bool = False
+    critic_advantage_width: float = 1.0
     critic_anchored: bool = False
     critics: int = 2
     target_actor: bool = False
@@ -127,7 +129,13 @@ def make_networks(spec: AgentSpec) -> tuple[TanhGaussianActor, Critic, Denoiser,
         TanhGaussianActor(
             spec.action_dim, spec.hidden_dims, spec.activation, spec.actor_layer_norm, spec.actor_detached_spread
         ),
-        Critic(spec.hidden_dims, spec.activation, spec.critic_layer_norm, spec.critic_dueling),
+        Critic(
+            spec.hidden_dims,
+            spec.activation,
+            spec.critic_layer_norm,
+            spec.critic_dueling,
+            spec.critic_advantage_width,
+        ),
         Denoiser(spec.action_dim, spec.hidden_dims),
         Value(spec.hidden_dims, spec.activation, spec.critic_layer_norm),
     )

@@ -60,6 +60,10 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     batch = batch._replace(
         observations=standardize(batch.observations), next_observations=standardize(batch.next_observations)
     )
+    if terms.anchor_follows:
+        require(state.anchor, "critic_anchored")
+        # They are equal already: as one array, the passes that anchor and actor share are made once.
+        state = state.replace(anchor=state.actor.params)
     denoiser_key, critic_key, actor_key = (jax.random.fold_in(key, index) for index in range(3))
     info: Info = {}
     if terms.denoising:
@@ -82,7 +86,6 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
             lambda: (state, nothing),
         )
     if terms.anchor_follows:
-        require(state.anchor, "critic_anchored")
         state = state.replace(anchor=state.actor.params)
     if terms.trains_critic and terms.target_delay == 1:
         state = _update_target(state, terms)

@@ -70,13 +70,13 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     sample_key, distillation_key = jax.random.split(key)
     actor_apply, values_apply, critic_params = state.actor.apply_fn, critic_apply(state), state.critic.params
 
-    def sac_actor(params: Params, term: SACActorTerm) -> tuple[jax.Array, Info]:
+    def sac_actor(params: Params, term: SACActorTerm, observations: jax.Array) -> tuple[jax.Array, Info]:
         return losses.sac_actor(
             actor_apply,
             params,
             values_apply,
             critic_params,
-            batch.observations,
+            observations,
             positive_scalar(state.temperature),
             sample_key,
             reduction=term.reduction,
@@ -86,7 +86,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
         parts: list[tuple[float, tuple[jax.Array, Info]]] = []
         if term := terms.sac_actor:
-            parts.append((term.weight, sac_actor(params, term)))
+            parts.append((term.weight, sac_actor(params, term, batch.observations)))
         if td3 := terms.td3_actor:
             result = losses.td3_actor(
                 actor_apply,
@@ -135,8 +135,9 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(state.actor.params)
     if terms.score_penalty and not terms.sac_actor:
-        # What the penalty is judged by, for the log alone.
-        _, policy = sac_actor(state.actor.params, SACActorTerm())
+        # What the penalty is judged by, for the log alone, which is why its share of the states is enough.
+        observations = batch.share(terms.score_penalty.batch_fraction).observations
+        _, policy = sac_actor(state.actor.params, SACActorTerm(), observations)
         info |= {name: policy[name] for name in ("entropy", "q_policy")}
     if state.anchor is not None and not terms.anchor_follows:
         info["mode_distance"] = losses.mode_distance(actor_apply, state.actor.params, state.anchor, batch.observations)

@@ -24,18 +24,22 @@ class Critic(nn.Module):
         dueling: Q(s, a) = V(s) + A(s, a), each by layers of its own (after Wang et al., 2016, arXiv 1511.06581, without
             their constraint on A). The values of states then do not share layers with the action-gradient, beside
             whose scale they are large.
+        advantage_width: width of the layers of A as a share of `hidden_dims`, where dueling.
     """
 
     hidden_dims: Sequence[int]
     activation: str = "relu"
     layer_norm: bool = True
     dueling: bool = False
+    advantage_width: float = 1.0
 
     @nn.compact
     def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
         """Map observations (..., O) and actions (..., A) to values (...)."""
         inputs = jnp.concatenate([observations, actions], axis=-1)
-        hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="mlp")(inputs)
+        width = self.advantage_width if self.dueling else 1.0
+        hidden_dims = [max(round(width * size), 1) for size in self.hidden_dims]
+        hidden = MLP(hidden_dims, self.activation, self.layer_norm, name="mlp")(inputs)
         values = nn.Dense(1, name="value")(hidden)
         if self.dueling:
             hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="state_mlp")(observations)
