@@ -135,8 +135,6 @@ def get_config(name: str) -> ConfigDict:
     config.online.actor_learning_rate = 0.0
     # The critic's, its optimizer.critic, likewise.
     config.online.critic_learning_rate = 0.0
-    # Updates over which the critic's learning rate grows to its own once it is fine-tuned; 0 is off.
-    config.online.critic_ramp = 0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0
 

@@ -24,10 +24,10 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # spread by imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if built_in else 0.1
     # A fortieth of the spread of the data's returns, in the learner's reward, which is 190 in pen: the score is built
-    # in, and its tails begin early. A wide imitation needs more, as its mode yields with the square of its spread: about
-    # a ninth of the 180 in AntMaze and of the 150 in HalfCheetah, and in the kitchen, whose demonstrations do things in
-    # several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on the quickstart's own seeds;
-    # on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    # in, and its tails begin early. A wide imitation needs more, as its mode yields with the square of its spread: a
+    # ninth or so of the 180 in AntMaze and of the 150 in HalfCheetah, and in the kitchen, whose demonstrations do
+    # things in several ways, no less than the whole of it. The maze's 0.1 was chosen by the drop on the quickstart's
+    # own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
     kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "pointmaze": 0.1}
     config.kappa = kappa.get(config.task, 20.0)
     if config.task == "kitchen":
@@ -53,8 +53,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # A policy as narrow as demonstrations are is that much nearer to failing after a step of the same size. On pen
         # a third of a tenth drops less and ends higher than a tenth.
         config.online.actor_learning_rate = config.optimizer.actor / 30
-        # The slope of what the critic learns at the policy's mode grows with its updates, and a narrow policy bears next
-        # to none.
+        # The slope of what the critic learns at the policy's mode grows with its updates, and a narrow policy bears
+        # next to none.
         config.online.critic_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.

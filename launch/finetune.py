@@ -151,7 +151,7 @@ def finetune(
             return
 
         mesh = seed_mesh(len(seeds))
-        agents = session.make_agents(config, seeds, dims, source.data.standardizer, run["checkpoint_step"])
+        agents = session.make_agents(config, seeds, dims, source.data.standardizer)
         state = shard_seeds(agents, mesh)
         capacity = config.online.replay_capacity or steps
         replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)

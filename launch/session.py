@@ -88,7 +88,6 @@ def check_config(config: ConfigDict) -> None:
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
         "online.critic_learning_rate": config.online.critic_learning_rate,
-        "online.critic_ramp": config.online.critic_ramp,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
         "eval.early_every": config.eval.early_every,
@@ -145,7 +144,6 @@ def make_agents(
     seeds: Sequence[int],
     dims: tuple[int, int],
     stats: Standardizer,
-    switch: int | None = None,
 ) -> AgentState:
     """Create the agents of all seeds for observation and action dimensions `dims`.
 
@@ -154,9 +152,7 @@ def make_agents(
         seeds: one agent each.
         dims: of observations and actions.
         stats: standardiser of observations.
-        switch: update at which they are handed over to be fine-tuned; None where they are not.
     """
-    ramp = config.online.critic_ramp
     spec = AgentSpec(
         observation_dim=dims[0],
         action_dim=dims[1],
@@ -176,7 +172,6 @@ def make_agents(
         muon_every=config.optimizer.muon_every,
         actor_learning_rate=config.optimizer.actor,
         critic_learning_rate=config.optimizer.critic,
-        critic_ramp=(switch, ramp) if switch is not None and ramp else None,
         denoiser_learning_rate=config.optimizer.denoiser,
         temperature_learning_rate=config.optimizer.temperature,
         temperature=config.temperature,
@@ -302,7 +297,7 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored["network"] = {**dict.fromkeys(added, False), "critic_advantage_width": 1.0, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     added_online = {
-        "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "critic_ramp": 0, "entropy_backup": True,
+        "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "entropy_backup": True,
         "antithetic": False, "detached_spread": False,
     }  # fmt: skip
     stored["online"] = {**added_online, **stored["online"]}

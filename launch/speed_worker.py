@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from configs import finetune, smac
+from configs import finetune, smac_paper
 from launch.session import check_config, make_agents, make_terms
 from smac_jax.agent import Standardizer
 from smac_jax.keys import stream_keys
@@ -46,7 +46,8 @@ def make_config(row: Mapping[str, Any]) -> ConfigDict:
     """The configuration of a row: that of its method with the row's sizes, optimiser and overrides."""
     method = row["method"]
     if method in ONLINE:
-        config = finetune.from_checkpoint(smac.get_config(_TASK), method).unlock()
+        # On single critics that stand on nothing, as others have them.
+        config = finetune.from_checkpoint(smac_paper.get_config(_TASK), method).unlock()
     else:
         config = importlib.import_module(f"configs.{method}").get_config(_TASK)
     config.optimizer.name = row["optimizer"]
@@ -62,7 +63,17 @@ def sizes_of(config: ConfigDict) -> Sizes:
     """What the count of operations depends on."""
     network = config.network
     curved = network.critic_layer_norm or network.activation != "relu"
-    return Sizes(OBSERVATION_DIM, ACTION_DIM, tuple(network.hidden_dims), network.critics, config.batch_size, curved)
+    return Sizes(
+        OBSERVATION_DIM,
+        ACTION_DIM,
+        tuple(network.hidden_dims),
+        network.critics,
+        config.batch_size,
+        curved,
+        network.critic_dueling,
+        network.critic_advantage_width,
+        network.critic_anchored,
+    )
 
 
 def prepare_updates(row: Mapping[str, Any]) -> Ready:

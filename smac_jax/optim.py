@@ -99,27 +99,6 @@ def _muon(learning_rate: float, every: int) -> optax.GradientTransformationExtra
     )
 
 
-@functools.cache
-def ramp(
-    inner: optax.GradientTransformationExtraArgs, begin: int, length: int
-) -> optax.GradientTransformationExtraArgs:
-    """Let the updates of `inner` grow linearly with the steps since `begin`, to their whole size after `length`.
-
-    Its update is told `step` and its state is that of `inner`: a schedule of optax's counts for itself, and would
-    neither know where a phase begins nor fit the state that an optimiser without it has left behind. Equal arguments
-    give the same object, as of `make_optimizer`.
-    """
-    share = optax.linear_schedule(0.0, 1.0, length, transition_begin=begin)
-
-    def update(
-        gradients: optax.Updates, state: optax.OptState, params: Params = None, *, step: jax.Array, **extra: Any
-    ) -> tuple[optax.Updates, optax.OptState]:
-        updates, state = inner.update(gradients, state, params, step=step, **extra)
-        return optax.tree.scale(share(step + 1), updates), state
-
-    return optax.GradientTransformationExtraArgs(inner.init, update)
-
-
 OPTIMIZERS: dict[str, Callable[[float, int], optax.GradientTransformationExtraArgs]] = {
     "adam": lambda learning_rate, _: optax.with_extra_args_support(optax.adam(learning_rate)),
     "muon": _muon,

@@ -38,9 +38,7 @@ LANDSCAPE = ("landscape", "--workdir={new}")
 MAKE = ("make_dataset", "--recipe=pointmaze", "--episodes=1")
 REPLAY = ("make_dataset", "--recipe=replay", "--output=replay/new-v0")
 
-OFFLINE_FILES = ", ".join(
-    f"configs/{name}.py" for name in ("bc", "calql", "cql", "iql", "smac", "smac_narrow", "smac_paper", "td3bc")
-)
+OFFLINE_FILES = ", ".join(f"configs/{name}.py" for name in ("bc", "calql", "cql", "iql", "smac", "smac_paper", "td3bc"))
 
 # Command line, and what its message must say.
 CASES = {

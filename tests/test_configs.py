@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_narrow, smac_paper, td3bc
+from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
 from launch.session import check_config, make_offline_terms, make_terms
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
@@ -11,7 +11,6 @@ from smac_jax.errors import InputError
 NAMES = [name for task in TASKS for name in (task, f"{task}-small")]
 OFFLINE = {
     "smac": smac,
-    "smac_narrow": smac_narrow,
     "smac_paper": smac_paper,
     "bc": bc,
     "td3bc": td3bc,
@@ -102,7 +101,7 @@ def test_published_values(algorithm, task, name, value):
 
 def missing_network(offline, online):
     """What keeps an online method from going on from an offline one, if anything does."""
-    if online == "iql" and offline not in ("iql", "smac_narrow"):
+    if online == "iql" and offline != "iql":
         return "state value"
     return "critic" if offline == "bc" else None
 
@@ -150,15 +149,7 @@ def test_fine_tuning_may_move_actor_and_critic_more_slowly(actor, critic):
     assert rates.temperature == pytest.approx(rates.actor), "which keeps the actor's pace"
 
 
-def test_critic_takes_up_its_pace_where_the_penalty_ends_and_nothing_else_slows_it():
-    ramps = {task: smac.get_config(task).online.critic_ramp for task in ("locomotion", "generic", "kitchen", "antmaze")}
-    assert ramps == {"locomotion": 1_000, "generic": 1_000, "kitchen": 0, "antmaze": 0}
-    assert (
-        smac_paper.get_config("locomotion").online.critic_ramp == iql.get_config("locomotion").online.critic_ramp == 0
-    )
-
-
-def test_narrow_data_is_imitated_offline_and_not_online():
+def test_demonstrations_are_imitated_offline_and_not_online():
     config = smac.get_config("kitchen")
     terms = make_terms(config)
     assert terms.td.bootstrap == "value"
@@ -169,13 +160,14 @@ def test_narrow_data_is_imitated_offline_and_not_online():
         tau=config.terms.tau, td=catalogue.TDTerm(soft=False), sac_actor=catalogue.SACActorTerm(antithetic=True)
     )
     assert online.optimizer.actor == pytest.approx(config.optimizer.actor / 30)
-    # Wide data are neither.
-    wide = make_terms(smac.get_config("locomotion"))
-    assert (wide.behavior_cloning, wide.value, wide.td) == (None, None, catalogue.TDTerm())
+    # The maze's are neither.
+    maze = make_terms(smac.get_config("pointmaze"))
+    assert (maze.behavior_cloning, maze.value, maze.td) == (None, None, catalogue.TDTerm())
 
 
-def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
-    for task, built_in in (("adroit_binary", True), ("kitchen", True), ("antmaze", True), ("locomotion", False)):
+def test_score_is_built_in_but_in_the_maze_where_it_is_matched():
+    for task in TASKS:
+        built_in = task != "pointmaze"
         config = smac.get_config(task)
         terms = make_terms(config)
         assert config.network.critic_anchored == terms.anchor_follows == built_in
@@ -185,22 +177,16 @@ def test_score_of_narrow_data_is_built_in_and_that_of_wide_data_matched():
         assert terms.score_penalty
 
 
-@pytest.mark.parametrize("task", smac.NARROW)
-def test_the_form_for_narrow_data_is_the_default_of_narrow_families(task):
-    assert smac_narrow.get_config(task).to_dict() == {**smac.get_config(task).to_dict(), "algorithm": "smac_narrow"}
-
-
-def test_the_form_for_narrow_data_on_another_family_weighs_its_imitation_and_moves_slowly():
-    config, wide = smac_narrow.get_config("locomotion"), smac.get_config("locomotion")
+@pytest.mark.parametrize("task", ["locomotion", "generic"])
+def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_slowly(task):
+    config = smac.get_config(task)
     terms = make_terms(config)
-    assert config.network.critic_anchored
-    assert terms.anchor_follows
     assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
     assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=0.5)
     assert terms.value.target == "td"
-    assert (config.kappa, config.online.critic_ramp) == (5.0, 0)
-    online = finetune.from_checkpoint(config, "sac").optimizer
-    assert (online.actor, online.critic) == (wide.optimizer.actor / 30, wide.optimizer.critic / 10)
+    assert (config.kappa, config.network.critic_advantage_width) == (20.0, 0.5)
+    rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
+    assert (online.actor, online.critic) == (rates.actor / 30, rates.critic / 10)
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])
@@ -212,13 +198,13 @@ def test_targets_of_sac_have_an_entropy_bonus_where_the_task_has_one(offline, ta
 @pytest.mark.parametrize(
     ("offline", "quiet"), [(smac.get_config, True), (smac_paper.get_config, False), (iql.get_config, False)]
 )
-def test_sac_moves_the_mode_of_narrow_data_by_the_critic_alone(offline, quiet):
+def test_sac_moves_the_mode_beside_a_built_in_score_by_the_critic_alone(offline, quiet):
     config = offline("kitchen")
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online).sac_actor.antithetic == online.network.actor_detached_spread == quiet
     assert not config.network.actor_detached_spread
     assert finetune.from_checkpoint(offline("adroit_binary"), "sac").network.actor_detached_spread == quiet
-    wide = finetune.from_checkpoint(offline("locomotion"), "sac")
+    wide = finetune.from_checkpoint(offline("pointmaze"), "sac")
     assert not make_terms(wide).sac_actor.antithetic
     assert not wide.network.actor_detached_spread
 
@@ -243,7 +229,7 @@ def test_paper_form_is_the_same_on_narrow_data():
 
 
 def test_fine_tuning_puts_the_online_methods_terms_in_place():
-    offline = smac.get_config("locomotion")
+    offline = smac_paper.get_config("locomotion")
     terms = {name: make_terms(finetune.from_checkpoint(offline, name)) for name in ("sac", "td3", "td3bc", "wsrl")}
     assert terms == {
         "sac": catalogue.sac(),
@@ -280,9 +266,9 @@ def test_actor_moves_once_an_environment_step_whatever_the_updates(updates):
 @pytest.mark.parametrize(
     ("module", "changes", "message"),
     [
-        (smac, {"terms.td.bootstrap": "value", "network.value": True}, "terms.value.weight=0"),
-        (smac, {"terms.advantage_weighted.weight": 1.0, "network.value": True}, "terms.value.weight=0"),
-        (smac, {"terms.denoising.weight": 0.0}, "terms.denoising.weight=0"),
+        (smac_paper, {"terms.td.bootstrap": "value", "network.value": True}, "terms.value.weight=0"),
+        (smac_paper, {"terms.advantage_weighted.weight": 1.0, "network.value": True}, "terms.value.weight=0"),
+        (smac_paper, {"terms.denoising.weight": 0.0}, "terms.denoising.weight=0"),
         (iql, {"terms.value.weight": 0.0}, "terms.value.weight=0"),
     ],
 )
@@ -294,7 +280,7 @@ def test_terms_that_read_an_untrained_network_are_refused(module, changes, messa
 
 
 def test_own_continuation_needs_networks_that_were_trained():
-    config = smac.get_config("locomotion")
+    config = smac_paper.get_config("locomotion")
     config.network.value = True
     with pytest.raises(InputError, match="has trained no state value"):
         finetune.from_checkpoint(config, "iql")
@@ -328,6 +314,7 @@ def test_unknown_names_are_refused():
         ("terms.discount", 2.0),
         ("reward.scale", float("nan")),
         ("kappa", 0.0),
+        ("network.critic_advantage_width", 0.0),
     ],
 )
 def test_values_that_cannot_work_are_named(name, value):

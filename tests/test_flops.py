@@ -59,13 +59,22 @@ OVERRIDES = {
     "terms.score_distillation.weight": 1.0,
     "network.critic_layer_norm": False,
 }
+# As SMAC's critics are where its score is built in.
+BUILT_IN = {
+    "network.critic_anchored": True,
+    "network.critic_dueling": True,
+    "network.critic_advantage_width": 0.5,
+}
 # A batch that CQL's blocks do not divide: of a loop over them the text of the program would hold one turn.
 WHOLE = {"batch_size": 48}
 CASES = {
     **{method: (method, WHOLE if method in ("cql", "calql") else {}) for method in METHODS},
     "bc": ("bc", SMALL),
     "muon": ("smac", {**SMALL, "optimizer": "muon"}),
-    "all at once": ("smac", {"hidden_dims": (24, 16, 8), "batch_size": 8, "critics": 10, "overrides": OVERRIDES}),
+    "all at once": ("smac_paper", {"hidden_dims": (24, 16, 8), "batch_size": 8, "critics": 10, "overrides": OVERRIDES}),
+    "whole advantages": ("smac", {**SMALL, "overrides": {"network.critic_advantage_width": 1.0}}),
+    "sac on an anchor": ("sac", {**SMALL, "overrides": BUILT_IN | {"terms.sac_actor.antithetic": True}}),
+    "td3 on an anchor": ("td3", {**SMALL, "overrides": BUILT_IN}),
     "value of one-step targets": ("iql", {**SMALL, "overrides": {"terms.value.target": "td"}}),
     "opposite samples": ("sac", {**SMALL, "overrides": {"terms.sac_actor.antithetic": True}}),
     "target of two critics": ("sac", {**SMALL, "critics": 5, "overrides": {"terms.td.subset": 2}}),

@@ -1,11 +1,9 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import identical, make_batch, standardizer, update
+from test_step import identical
 
-from configs import finetune, smac
-from launch import session
+from configs import smac
 from launch.load import hand_over
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.io.checkpoints import Checkpoints
@@ -36,26 +34,3 @@ def test_target_actor_is_handed_over_or_begins_as_the_actor(tmp_path, offline, o
         assert after.target_actor is None
     else:
         assert identical(after.target_actor, before.target_actor if offline == "td3" else before.actor.params)
-
-
-def test_the_critic_takes_up_its_pace_from_the_switch_on():
-    offline = smac.get_config("locomotion-small")
-    offline.network.hidden_dims, offline.online.critic_ramp = (8, 8), 4
-    config = finetune.from_checkpoint(offline, "sac")
-    terms = session.make_terms(config)
-
-    def moves(switch, step):
-        """How far one update moves the critic from its start, and the networks after it."""
-        agents = session.make_agents(config, [0], (3, 2), standardizer(), switch)
-        before = jax.tree.map(lambda leaf: leaf[0], agents.replace(step=None)).replace(step=jnp.int32(step))
-        after, _ = update(before, make_batch(), jax.random.key(0), terms)
-        return jax.tree.map(jnp.subtract, after.critic.params, before.critic.params), after
-
-    whole, unhurried = moves(None, 7)
-    for step, share in ((7, 0.25), (9, 0.75), (20, 1.0)):
-        change, _ = moves(7, step)
-        for part, full in zip(jax.tree.leaves(change), jax.tree.leaves(whole), strict=True):
-            np.testing.assert_allclose(part, share * full, rtol=1e-2, atol=1e-7)
-    _, slowed = moves(7, 7)
-    assert identical(slowed.temperature.params, unhurried.temperature.params)
-    assert identical(slowed.critic.opt_state, unhurried.critic.opt_state)

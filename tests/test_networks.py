@@ -85,6 +85,17 @@ def test_dueling_critic_is_a_value_of_the_state_and_one_of_the_action():
     np.testing.assert_allclose(together, advantages + Value((16, 16)).apply({"params": state}, OBSERVATIONS), atol=1e-5)
 
 
+def test_advantages_may_have_narrower_layers_than_values_of_states():
+    critic = Critic((16, 5), dueling=True, advantage_width=0.5)
+    params = shape_of(critic.init, jax.random.key(0), OBSERVATIONS, ACTIONS)["params"]
+    assert params["mlp"]["hidden_0"]["kernel"] == (5, 8)
+    assert params["mlp"]["hidden_1"]["kernel"] == (8, 2)
+    assert params["state_mlp"]["hidden_1"]["kernel"] == (16, 5)
+    # Without values of states there is nothing that they could be narrower than.
+    single = shape_of(Critic((16, 5), advantage_width=0.5).init, jax.random.key(0), OBSERVATIONS, ACTIONS)["params"]
+    assert single["mlp"]["hidden_1"]["kernel"] == (16, 5)
+
+
 def test_action_gradient_of_a_dueling_critic_is_not_moved_by_the_values_of_states():
     critic = Critic((16, 16), dueling=True)
     ensemble = init_ensemble(critic, jax.random.key(0), 2, OBSERVATIONS, ACTIONS)

@@ -8,7 +8,7 @@ import pytest
 from optax import contrib
 
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
-from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers, ramp
+from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers
 
 LEARNING_RATE = 1e-2
 MUON = make_optimizer("muon", LEARNING_RATE)
@@ -177,17 +177,6 @@ def test_rare_orthogonalisation_repeats_muons_update_and_leaves_adams_alone(ense
         got = [by_path(updates)[path] for updates in history]
         wanted = [by_path(expected[step // 3] if hidden else adam[step])[path] for step in range(6)]
         np.testing.assert_allclose(got, wanted, rtol=2e-3 if hidden else 1e-5, atol=1e-5, err_msg=path)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_ramp_lets_updates_grow_with_the_steps_since_it_began(name, ensemble):
-    params, gradients = ensemble
-    inner = make_optimizer(name, LEARNING_RATE, 2)
-    whole, ramped = (run_steps(optimizer, params, gradients) for optimizer in (inner, ramp(inner, 1, 4)))
-    for share, update, growing in zip((0.0, 0.25, 0.5, 0.75, 1.0, 1.0), whole, ramped, strict=True):
-        assert_trees_close(growing, jax.tree.map(lambda leaf, share=share: share * leaf, update), rtol=1e-5, atol=1e-9)
-    assert jax.tree.structure(ramp(inner, 1, 4).init(params)) == jax.tree.structure(inner.init(params))
-    assert ramp(inner, 1, 4) is ramp(inner, 1, 4), "equal agents share one compilation"
 
 
 def test_rare_orthogonalisation_stays_a_branch_under_a_seed_axis():

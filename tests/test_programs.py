@@ -278,13 +278,12 @@ def test_calql_goes_on_online_with_its_own_terms(tiny_pointmaze, tmp_path):
     assert json.loads((finetune / "summary.json").read_text())["algorithm"] == "calql"
 
 
-@pytest.mark.parametrize(("algorithm", "ramp"), [("td3", 0), ("td3bc", 10**9)])
-def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm, ramp):
+@pytest.mark.parametrize("algorithm", ["td3", "td3bc"])
+def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm):
     minari, checkpoint, _ = pretrained
     steps = ("--config.online.steps=80", "--config.online.warmup_steps=40", "--config.eval.every=40")
-    ramp_flag = f"--config.online.critic_ramp={ramp}"
     where = (f"--checkpoint={checkpoint}", f"--algorithm={algorithm}", f"--workdir={tmp_path}")
-    run(minari, *FINETUNE, *steps, ramp_flag, *where)
+    run(minari, *FINETUNE, *steps, *where)
     train = rows(tmp_path / "train.csv")
     assert {"td3_actor_loss", "td_loss"} <= set(train[0])
     assert ("bc_loss" in train[0]) == (algorithm == "td3bc")
@@ -294,4 +293,4 @@ def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorit
         network: any(before[name] != after[name] for name in before if name.startswith(f"agent['{network}']['params']"))
         for network in ("actor", "critic")
     }
-    assert moved == {"actor": True, "critic": ramp == 0}, "a critic whose pace rises for ever has hardly begun"
+    assert moved == {"actor": True, "critic": True}

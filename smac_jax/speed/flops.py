@@ -15,11 +15,11 @@ The passes are those that are left once XLA has compiled `smac_jax.agent.step`, 
 * all critics of an ensemble are evaluated, also where only the first one counts;
 * the score-matching penalty differentiates the critic's action-gradient. It goes forward through the hidden layers and
   back to the actions; the gradient of that goes the way back up again, with a gradient for each kernel, and, where the
-  critic is curved by LayerNorm or a smooth activation, once more down the hidden layers;
+  critic is curved by LayerNorm or a smooth activation, once more down the hidden layers. A dueling critic's values of
+  states have no part in that;
+* an anchored critic needs the anchor's pass at its states, once for all critics. Offline the anchor is the actor, and
+  shares its pass at the states of the batch;
 * a delayed update counts by the share of steps that make it.
-
-Critics are single networks here: `configs.smac` on narrow data has them in two parts and on an anchor, which is not
-counted.
 """
 
 import itertools
@@ -47,6 +47,9 @@ class Sizes(NamedTuple):
         critics: E.
         batch_size: B.
         curved_critic: whether the critic has a second derivative, by LayerNorm or an activation other than relu.
+        dueling: whether its values of states have layers of their own.
+        advantage_width: of its advantages then, as a share of `hidden_dims`.
+        anchored: whether its values stand on the density of an actor.
     """
 
     observation_dim: int
@@ -55,10 +58,13 @@ class Sizes(NamedTuple):
     critics: int = 2
     batch_size: int = 256
     curved_critic: bool = True
+    dueling: bool = False
+    advantage_width: float = 1.0
+    anchored: bool = False
 
-    def kernels(self, inputs: int, *outputs: int) -> Kernels:
+    def kernels(self, inputs: int, *outputs: int, width: float = 1.0) -> Kernels:
         """Layers of a network with the hidden layers between inputs and one or more heads."""
-        widths = [inputs, *self.hidden_dims]
+        widths = [inputs, *(max(round(width * size), 1) for size in self.hidden_dims)]
         return [*itertools.pairwise(widths), *((widths[-1], output) for output in outputs)]
 
     def actor(self, heads: int) -> Kernels:
@@ -67,8 +73,14 @@ class Sizes(NamedTuple):
 
     @property
     def critic(self) -> Kernels:
-        """One critic."""
-        return self.kernels(self.observation_dim + self.action_dim, 1)
+        """One critic, or what of it is of the action too."""
+        width = self.advantage_width if self.dueling else 1.0
+        return self.kernels(self.observation_dim + self.action_dim, 1, width=width)
+
+    @property
+    def critic_of_state(self) -> Kernels:
+        """What of one critic is of the state alone."""
+        return self.value if self.dueling else []
 
     @property
     def value(self) -> Kernels:
@@ -96,6 +108,21 @@ def backward(kernels: Kernels, points: float) -> float:
     return forward(kernels, points) + input_gradient(kernels[1:], points)
 
 
+def _values(sizes: Sizes, points: float) -> float:
+    """A pass forward of one critic, without its anchor's."""
+    return forward(sizes.critic, points) + forward(sizes.critic_of_state, points)
+
+
+def _values_backward(sizes: Sizes, points: float) -> float:
+    """Gradients of all kernels of one critic."""
+    return backward(sizes.critic, points) + backward(sizes.critic_of_state, points)
+
+
+def _anchor(sizes: Sizes, points: float) -> float:
+    """The anchor's pass at states at which the actor makes none."""
+    return forward(sizes.actor(2), points) if sizes.anchored else 0.0
+
+
 def _penalty(sizes: Sizes, points: float) -> float:
     """The score-matching penalty at some points: its value and the gradients of one critic's kernels."""
     critic, hidden = sizes.critic, sizes.critic[:-1]
@@ -108,12 +135,14 @@ def _penalty(sizes: Sizes, points: float) -> float:
 def _td(terms: Terms, sizes: Sizes) -> float:
     """Targets and error, without the actor's pass at the next states."""
     assert terms.td is not None
+    batch = sizes.batch_size
     if terms.td.bootstrap == "value":
-        targets = forward(sizes.value, sizes.batch_size)
+        targets = forward(sizes.value, batch)
     else:
-        targets = (terms.td.subset or sizes.critics) * forward(sizes.critic, sizes.batch_size * terms.td.samples)
-    data = forward(sizes.critic, sizes.batch_size) + backward(sizes.critic, sizes.batch_size)
-    return targets + sizes.critics * data
+        points = batch * terms.td.samples
+        targets = (terms.td.subset or sizes.critics) * _values(sizes, points) + _anchor(sizes, points)
+    data = _values(sizes, batch) + _values_backward(sizes, batch)
+    return targets + sizes.critics * data + (0.0 if terms.anchor_follows else _anchor(sizes, batch))
 
 
 def _critic_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
@@ -135,7 +164,7 @@ def _critic_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
         policy_points = round(terms.score_penalty.policy_fraction * points)
         counts["score_penalty"] = (
             sizes.critics * _penalty(sizes, points)
-            + forward(sizes.denoiser, points)
+            + (_anchor(sizes, points) if terms.anchor_follows else forward(sizes.denoiser, points))
             + forward(sizes.actor(2), policy_points)
         )
     return counts
@@ -151,7 +180,10 @@ def _actor_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
     counts: dict[str, float] = {}
     batch, both, mean = sizes.batch_size, sizes.actor(2), sizes.actor(1)
     points = 2 * batch if terms.sac_actor and terms.sac_actor.antithetic else batch
-    critics = sizes.critics * (forward(sizes.critic, points) + input_gradient(sizes.critic, points))
+    critics = sizes.critics * (_values(sizes, points) + input_gradient(sizes.critic, points))
+    if points != batch or terms.td3_actor:
+        # TD3's delayed update is a branch of its own, which shares nothing with the critic's.
+        critics += _anchor(sizes, points)
     imitates = terms.behavior_cloning and terms.behavior_cloning.loss_type == "log_prob"
     if terms.sac_actor:
         counts["sac_actor"] = critics + backward(both, batch)
@@ -161,12 +193,17 @@ def _actor_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
         counts["behavior_cloning"] = backward(both if imitates else mean, batch)
     if terms.advantage_weighted:
         # The value's term has evaluated the critics, and the target of the critic the value of the next state.
-        values = 0.0 if terms.value else sizes.critics * forward(sizes.critic, batch)
+        values = 0.0 if terms.value else sizes.critics * _values(sizes, batch)
         if terms.value and terms.value.target == "td" and not (terms.td and terms.td.bootstrap == "value"):
             values = forward(sizes.value, batch)
         counts["advantage_weighted"] = values + forward(sizes.value, batch) + backward(both, batch)
     if terms.score_distillation:
         counts["score_distillation"] = backward(both, batch) + forward(sizes.denoiser, batch)
+    if terms.score_penalty and not terms.sac_actor:
+        states = _points(sizes, terms.score_penalty.batch_fraction)
+        # The anchor has gone the actor's way at these states already.
+        own = 0.0 if sizes.anchored else forward(both, states)
+        counts["log"] = sizes.critics * _values(sizes, states) + own
     spread = terms.sac_actor or imitates or terms.advantage_weighted or terms.score_distillation
     # CQL's proposals have gone the same way already, unless the actor's update is a branch of its own.
     if counts and not (terms.conservative and terms.policy_delay == 1):
@@ -181,7 +218,7 @@ def flops_by_term(terms: Terms, sizes: Sizes) -> dict[str, float]:
         points = _points(sizes, terms.denoising.batch_fraction)
         counts["denoising"] = forward(sizes.denoiser, points) + backward(sizes.denoiser, points)
     if terms.value:
-        critics = sizes.critics * forward(sizes.critic, sizes.batch_size)
+        critics = sizes.critics * _values(sizes, sizes.batch_size)
         targets = forward(sizes.value, sizes.batch_size) if terms.value.target == "td" else critics
         counts["value"] = targets + forward(sizes.value, sizes.batch_size) + backward(sizes.value, sizes.batch_size)
     if terms.trains_critic:
@@ -214,7 +251,7 @@ def optimizer_flops(terms: Terms, sizes: Sizes, muon_every: int = 1) -> float:
     hidden = len(sizes.hidden_dims)
     every_time = 0.0
     if terms.trains_critic:
-        every_time += sizes.critics * _newton_schulz(sizes.critic[:hidden])
+        every_time += sizes.critics * _newton_schulz(sizes.critic[:hidden] + sizes.critic_of_state[:hidden])
     if terms.denoising:
         every_time += _newton_schulz(sizes.denoiser[:hidden])
     if terms.value:
