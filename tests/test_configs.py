@@ -184,7 +184,7 @@ def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_s
     assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
     assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=0.5)
     assert terms.value.target == "td"
-    assert (config.kappa, config.network.critic_advantage_width) == (20.0, 0.5)
+    assert (config.kappa, config.network.critic_advantage_width) == (10.0, 0.5)
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
     assert (online.actor, online.critic) == (rates.actor / 30, rates.critic / 10)
 
