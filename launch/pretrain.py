@@ -114,6 +114,7 @@ def main() -> None:
     seeds = program.parse_seeds(_SEEDS.value)
     spread_seeds(len(seeds))
     source = session.load_source(dataset, _CONFIG.value, _DOWNLOAD.value)
+    session.warn_of_kappa(_CONFIG.value, source.data.batch.mc_returns)
     pretrain(_CONFIG.value, source, workdir, seeds)
 
 

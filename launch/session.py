@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -178,6 +179,20 @@ def make_agents(
         kappa=config.kappa,
     )
     return create_agents(spec, stream_keys(seeds, "init"), stats)
+
+
+def warn_of_kappa(config: ConfigDict, returns: jax.Array) -> None:
+    """Say where the spread of the data's discounted returns (N,) is not what the default kappa of any data is for.
+
+    The defaults of a family of tasks are made for its rewards. Those of `generic` are HalfCheetah's.
+    """
+    spread = float(np.std(returns))
+    if config.task == "generic" and config.network.critic_anchored and not 3 <= spread / config.kappa <= 75:
+        logging.warning(
+            "kappa is %.3g and the data's discounted returns spread by %.3g; a fifteenth of that, --config.kappa=%.2g, "
+            "is what the defaults have on HalfCheetah",
+            *(config.kappa, spread, spread / 15),
+        )
 
 
 def data_dims(data: OfflineData) -> tuple[int, int]:

@@ -1,9 +1,10 @@
 import itertools
 
+import numpy as np
 import pytest
 
 from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
-from launch.session import check_config, make_offline_terms, make_terms
+from launch.session import check_config, make_offline_terms, make_terms, warn_of_kappa
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
@@ -187,6 +188,21 @@ def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_s
     assert (config.kappa, config.network.critic_advantage_width) == (10.0, 0.5)
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
     assert (online.actor, online.critic) == (rates.actor / 30, rates.critic / 10)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "task", "spread", "warned"),
+    [
+        ("smac", "generic", 1.0, True),
+        ("smac", "generic", 150.0, False),
+        ("smac", "generic", 1e4, True),
+        ("smac", "kitchen", 1.0, False),
+        ("iql", "generic", 1.0, False),
+    ],
+)
+def test_kappa_far_from_the_spread_of_own_data_is_said(algorithm, task, spread, warned, caplog):
+    warn_of_kappa(OFFLINE[algorithm].get_config(task), spread * np.array([-1.0, 1.0, 1.0, -1.0]))
+    assert [f"--config.kappa={spread / 15:.2g}, " in record.message for record in caplog.records] == [True] * warned
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])
