@@ -247,6 +247,22 @@ def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fractio
     assert not identical(whole.critic.params, shared.critic.params)
 
 
+def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share():
+    def imitation(batch_fraction: float) -> Terms:
+        return Terms(
+            score_penalty=catalogue.ScorePenaltyTerm(batch_fraction=batch_fraction),
+            behavior_cloning=catalogue.BehaviorCloningTerm(),
+        )
+
+    batch, key = make_batch(), jax.random.key(5)
+    shared_state, shared = update(make_agent(), batch, key, imitation(0.25))
+    whole_state, _ = update(make_agent(), batch, key, imitation(1.0))
+    _, alone = update(make_agent(), batch.share(0.25), key, imitation(1.0))
+    for name in ("entropy", "q_policy"):
+        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-6)
+    assert identical(shared_state.actor.params, whole_state.actor.params)
+
+
 def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
     batch = make_batch()
     assert batch.share(1e-9).rewards.shape == (1,)
