@@ -20,16 +20,17 @@ def _adroit(hand: str, episodes: int) -> ConfigDict:
 
 
 def get_config() -> ConfigDict:
-    """SMAC's defaults, its paper's form and two baselines, handed to SAC and TD3; the defaults to TD3+BC as well.
+    """SMAC's defaults, its paper's form and two baselines, handed to SAC and TD3, and but for the paper's to TD3+BC.
 
-    BC, CQL and Cal-QL are pre-trained only, for the comparison of offline scores.
+    IQL goes on as itself, too. BC, CQL and Cal-QL are pre-trained only, for the comparison of offline scores.
     """
     suite = suites.empty()
     suite.seeds = (0, 1, 2)
     continued = ("smac", "iql", "td3bc", "smac_paper")
     suite.offline = (*continued, "bc", "cql", "calql")
-    suite.online = ("sac", "td3", "td3bc")
-    suite.pairs = (*((offline, online) for offline in continued for online in ("sac", "td3")), ("smac", "td3bc"))
+    suite.online = ("sac", "td3", "td3bc", "iql")
+    plain = tuple((offline, online) for offline in continued for online in ("sac", "td3"))
+    suite.pairs = (*plain, ("smac", "td3bc"), ("iql", "td3bc"), ("td3bc", "td3bc"), ("iql", "iql"))
     suite.pretrain = ConfigDict({"offline": {"steps": 20_000}, "eval": {"every": 10_000}})
     schedule = {"early_every": 250, "early_steps": 2_000, "every": 500}
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}, "eval": schedule})
