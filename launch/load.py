@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs.finetune import EXPLORATION_NOISE
 from launch import session
-from smac_jax.agent import AgentState, Standardizer
+from smac_jax.agent import AgentState, Standardizer, imitation
 from smac_jax.envs.tasks import Task, get_task
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.workdir import read_run
@@ -67,12 +67,14 @@ def load_agent(workdir: Path) -> LoadedAgent:
     checkpoints = Checkpoints(workdir, create=False)
     # The restored state brings the real statistics.
     placeholder = Standardizer(jnp.zeros(dims[0], jnp.float32), jnp.ones(dims[0], jnp.float32))
+    state = checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims, placeholder))
+    is_offline = run["program"] == "pretrain"
     return LoadedAgent(
-        state=checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims, placeholder)),
+        state=imitation(state) if is_offline else state,
         config=config,
         seeds=run["seeds"],
         dims=dims,
-        phase="offline" if run["program"] == "pretrain" else "online",
+        phase="offline" if is_offline else "online",
         step=checkpoints.newest_step(),
         env_spec=spec,
         task=get_task(config.task, spec),
@@ -90,6 +92,7 @@ def hand_over(offline: Checkpoints, run: Mapping[str, Any], state: AgentState) -
     """
     had_target = session.make_terms(session.stored_config(run)).needs_target_actor
     restored = offline.restore("agent", state.replace(target_actor=state.actor.params if had_target else None))
+    restored = imitation(restored)
     if state.target_actor is None:
         return restored.replace(target_actor=None)
     return restored if had_target else restored.replace(target_actor=jax.tree.map(jnp.copy, restored.actor.params))

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from launch import config_file, program, session
 from launch.recorder import Recorder
 from launch.summary import write_offline_summary
+from smac_jax.agent import imitation
 from smac_jax.errors import InputError
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.logger import RunLogger
@@ -77,7 +78,9 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
 
         with (
             session.progress_bar(steps, start or 0, "updates", "pretrain") as bar,
-            Recorder(evaluate, logger, checkpoints, watch, bar.write) as recorder,
+            Recorder(
+                lambda agent, step: evaluate(imitation(agent), step), logger, checkpoints, watch, bar.write
+            ) as recorder,
         ):
             if start is None:
                 recorder.record(0, state, evaluated=True)

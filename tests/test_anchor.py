@@ -7,8 +7,10 @@ import pytest
 from test_step import identical, make_agent, make_batch, update
 
 from smac_jax import losses
+from smac_jax.agent import imitation
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.state import critic_apply, critic_apply_by_distance
+from smac_jax.agent.step import update_anchor
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 from smac_jax.losses.anchor import anchor_scale
@@ -168,13 +170,46 @@ def test_kappa_of_the_anchor_cannot_be_learned_by_its_penalty():
             Terms(score_penalty=catalogue.ScorePenaltyTerm(**changes), anchor_follows=True)
 
 
-def test_anchor_follows_the_actor_offline_and_stays_online():
-    imitation = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), anchor_follows=True)
-    state, _ = update(anchored(), make_batch(), jax.random.key(0), imitation)
-    assert identical(state.anchor, state.actor.params)
+IMITATION = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), anchor_follows=True)
+
+
+def test_anchor_averages_the_actor_offline_and_stays_online():
+    state, expected = anchored(), None
+    for index in range(12):
+        state, _ = update(state, make_batch(index), jax.random.key(index), IMITATION)
+        # Its first value is the first updated actor: what was there at random counts for nothing.
+        share = 10 / (10 + index)
+        moved = state.actor.params if expected is None else expected
+        expected = jax.tree.map(lambda old, new: old + share * (new - old), moved, state.actor.params)  # noqa: B023
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.anchor, expected)
+    assert not identical(state.anchor, state.actor.params)
     later, _ = update(state, make_batch(1), jax.random.key(1), catalogue.sac())
     assert identical(later.anchor, state.anchor)
     assert not identical(later.actor.params, state.actor.params)
+
+
+def test_average_is_of_the_last_tenth_however_long_the_run():
+    """Of a parameter that counts its updates, a mean with the weights of a power of time: 10/11 of the way."""
+    state = anchored()
+    for steps in (500, 2000):
+        count, average = jnp.zeros(()), jnp.zeros(())
+        for index in range(steps):
+            count = count + 1
+            average = update_anchor(
+                state.replace(step=jnp.int32(index), anchor=average, actor=state.actor.replace(params=count))
+            ).anchor
+        assert float(average) / steps == pytest.approx(10 / 11, abs=0.02)
+
+
+def test_what_a_pretraining_leaves_is_its_average():
+    state = anchored()
+    for index in range(3):
+        state, _ = update(state, make_batch(index), jax.random.key(index), IMITATION)
+    policy = imitation(state)
+    assert identical(policy.actor.params, state.anchor)
+    assert identical(policy.actor.opt_state, state.actor.opt_state)
+    plain = make_agent()
+    assert imitation(plain) is plain
 
 
 def test_distance_of_the_mode_by_hand():
@@ -192,8 +227,7 @@ def test_distance_of_the_mode_is_logged_once_the_anchor_stays():
     assert float(info["mode_distance"]) == 0.0
     _, info = update(moved, batch, jax.random.key(1), catalogue.sac())
     assert float(info["mode_distance"]) > 0.0
-    imitation = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), anchor_follows=True)
-    assert "mode_distance" not in update(state, batch, jax.random.key(0), imitation)[1]
+    assert "mode_distance" not in update(state, batch, jax.random.key(0), IMITATION)[1]
 
 
 def test_at_the_switch_the_density_asks_nothing_of_the_mode():

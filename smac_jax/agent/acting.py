@@ -49,6 +49,16 @@ def act_seeds(
     )
 
 
+def imitation(state: AgentState) -> AgentState:
+    """The agent that a pre-training is judged by and hands over: with the policy of its anchor where it has one.
+
+    Anchor and actor are separate arrays, as a state whose buffers are donated needs them.
+    """
+    if state.anchor is None:
+        return state
+    return state.replace(actor=state.actor.replace(params=jax.tree.map(jnp.copy, state.anchor)))
+
+
 def mix_actors(start: AgentState, end: AgentState, share: float) -> AgentState:
     """`start` with its actor's parameters at `share` of the straight way to those of `end`; 0 leaves them as they are.
 

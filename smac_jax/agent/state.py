@@ -45,8 +45,8 @@ class AgentState(flax.struct.PyTreeNode):
         target_actor: slow copy of the actor's (TD3); None for methods that use none.
         temperature: scalar parameter, log alpha.
         denoiser: score model of the dataset's actions; None for methods that use none.
-        anchor: the actor's parameters, of the moment offline and of the switch online, on whose density the critic's
-            values stand (`critic_apply`); None for critics that stand on none.
+        anchor: the actor's parameters, averaged over its last updates offline (`acting.imitation`) and of the switch
+            online, on whose density the critic's values stand (`critic_apply`); None for critics that stand on none.
         value: state-value function; None for methods that use none.
         kappa: scalar parameter, log kappa, the scale of the penalty and of the density in the critic.
         multiplier: scalar parameter, log of CQL's Lagrange multiplier.

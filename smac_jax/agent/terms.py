@@ -164,7 +164,8 @@ class Terms:
         tau: share of the critic, and of the actor, that moves into its target at each target update.
         policy_delay: actor and temperature move on every `policy_delay`-th step (TD3 uses 2).
         target_delay: the targets move on every `target_delay`-th step (TD3 uses 2).
-        anchor_follows: the anchor, on which the critic's values stand, is the actor of the moment; it stays otherwise.
+        anchor_follows: the anchor, on which the critic's values stand, is an average of the actor over its last
+            updates, and what the phase leaves behind as the policy; it stays otherwise.
         min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
         max_log_snr: cleanest level.
         td: critic term.

@@ -17,8 +17,7 @@ The passes are those that are left once XLA has compiled `smac_jax.agent.step`, 
   back to the actions; the gradient of that goes the way back up again, with a gradient for each kernel, and, where the
   critic is curved by LayerNorm or a smooth activation, once more down the hidden layers. A dueling critic's values of
   states have no part in that;
-* an anchored critic needs the anchor's pass at its states, once for all critics. Offline the anchor is the actor, and
-  shares its pass at the states of the batch;
+* an anchored critic needs the anchor's pass at its states, once for all critics;
 * a delayed update counts by the share of steps that make it.
 """
 
@@ -142,7 +141,7 @@ def _td(terms: Terms, sizes: Sizes) -> float:
         points = batch * terms.td.samples
         targets = (terms.td.subset or sizes.critics) * _values(sizes, points) + _anchor(sizes, points)
     data = _values(sizes, batch) + _values_backward(sizes, batch)
-    return targets + sizes.critics * data + (0.0 if terms.anchor_follows else _anchor(sizes, batch))
+    return targets + sizes.critics * data + _anchor(sizes, batch)
 
 
 def _critic_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
