@@ -173,7 +173,7 @@ def test_score_is_built_in_but_in_the_maze_where_it_is_matched():
         terms = make_terms(config)
         assert config.network.critic_anchored == terms.anchor_follows == built_in
         assert config.network.actor_detached_spread == (task == "adroit_binary")
-        assert config.network.actor_layer_norm == (task == "kitchen")
+        assert config.network.actor_layer_norm == (task in ("kitchen", "adroit_binary"))
         assert config.network.denoiser == bool(terms.denoising) == terms.needs_denoiser == (not built_in)
         assert terms.score_penalty
 

@@ -1,10 +1,16 @@
+import csv
+
+import gymnasium as gym
 import jax
+import minari
 import numpy as np
 import pytest
+from minari.data_collector import EpisodeBuffer
 from test_step import identical
 
-from configs import smac
-from launch.load import hand_over
+from configs import finetune, smac
+from launch import pretrain, session
+from launch.load import hand_over, load_agent
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.keys import stream_keys
@@ -34,3 +40,55 @@ def test_target_actor_is_handed_over_or_begins_as_the_actor(tmp_path, offline, o
         assert after.target_actor is None
     else:
         assert identical(after.target_actor, before.target_actor if offline == "td3" else before.actor.params)
+
+
+@pytest.fixture
+def pretrained_on_an_anchor(tmp_path, monkeypatch):
+    """A pre-training of a few updates on random actions in Pendulum, with its configuration."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    env, rng = gym.make("Pendulum-v1", max_episode_steps=50), np.random.default_rng(0)
+    last = np.arange(50) == 49
+    episodes = [
+        EpisodeBuffer(
+            observations=rng.normal(size=(51, 3)).astype(np.float32),
+            actions=rng.uniform(-2.0, 2.0, (50, 1)).astype(np.float32),
+            rewards=rng.normal(size=50),
+            terminations=np.zeros(50, bool),
+            truncations=last,
+        )
+        for _ in range(2)
+    ]
+    minari.create_dataset_from_buffers("pendulum/random-v0", episodes, env=env)
+    config = smac.get_config("generic-small")
+    config.network.hidden_dims, config.batch_size = (8, 8), 8
+    config.offline.steps = config.eval.every = config.log_every = config.checkpoint_every = 60
+    # Steps so large that the actor is far from its average.
+    config.optimizer.actor, config.eval.episodes = 0.1, 2
+    source, workdir = session.load_source("pendulum/random-v0", config), tmp_path / "run"
+    pretrain.pretrain(config, source, workdir, [0, 1])
+    return workdir, source, config
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pretraining_is_judged_by_its_average_which_is_loaded_and_handed_over(pretrained_on_an_anchor):
+    workdir, source, config = pretrained_on_an_anchor
+    loaded = load_agent(workdir)
+    checkpoints = Checkpoints(workdir, create=False)
+    like = session.make_agents(config, [0, 1], loaded.dims, source.data.standardizer)
+    saved = checkpoints.restore("agent", like)
+    assert not identical(saved.actor.params, saved.anchor)
+    assert identical(loaded.state.actor.params, saved.anchor)
+
+    evaluate = session.make_evaluator(source.env_spec, source.task, [0, 1], 2, loaded.dims)
+    with (workdir / "metrics.csv").open(newline="") as file:
+        recorded = [float(row["return"]) for row in csv.DictReader(file) if row["step"] == "60"]
+    for state, is_recorded in ((loaded.state, True), (saved, False)):
+        returns = [np.mean([outcome.episode_return for outcome in row]) for row in evaluate(state, 60)]
+        assert np.allclose(returns, recorded, atol=1e-3) == is_recorded
+
+    online = session.make_agents(finetune.from_checkpoint(config, "td3"), [0, 1], loaded.dims, source.data.standardizer)
+    after = hand_over(checkpoints, {"config": config.to_dict()}, online)
+    checkpoints.close()
+    for params in (after.actor.params, after.anchor, after.target_actor):
+        assert identical(params, saved.anchor)
+    assert identical(after.actor.opt_state, saved.actor.opt_state)
