@@ -38,6 +38,12 @@ def update_anchor(state: AgentState) -> AgentState:
     An imitation trembles: what two policies do that are a hundred updates apart can be all and nothing, at equal
     losses (Block et al., 2023, arXiv 2310.11428). The mean over the last share of a run's iterates is stochastic
     gradient descent's better estimate (Rakhlin et al., 2012, arXiv 1109.5647), however long the run.
+
+    Args:
+        state: with its actor moved, its step not counted yet.
+
+    Returns:
+        The state with its anchor moved 10 / (10 + step) of the way to the actor, at step 0 all of it.
     """
     anchor = require(state.anchor, "critic_anchored")
     share = 10.0 / (10.0 + state.step)
