@@ -68,7 +68,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Share of the critic that moves into its target at each update.
     # Values of the data's own actions do not run away, and may follow faster.
     terms.tau = 0.02 if built_in else 0.005
-    # The density that the critic's values stand on is the imitating actor's, which it leaves at the switch.
+    # The density that the critic's values stand on is the imitating actor's, averaged over its last updates. That
+    # average is what is evaluated, and handed over at the switch, where the density stays.
     terms.anchor_follows = built_in
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0

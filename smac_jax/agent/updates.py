@@ -137,7 +137,7 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
     if terms.score_penalty and not terms.sac_actor:
         # What the penalty is judged by, for the log alone, which is why its share of the states is enough.
         observations = batch.share(terms.score_penalty.batch_fraction).observations
-        params = state.anchor if terms.anchor_follows and state.anchor is not None else state.actor.params
+        params = require(state.anchor, "critic_anchored") if terms.anchor_follows else state.actor.params
         _, policy = sac_actor(params, SACActorTerm(), observations)
         info |= {name: policy[name] for name in ("entropy", "q_policy")}
     if state.anchor is not None and not terms.anchor_follows:
