@@ -1,15 +1,18 @@
 import csv
+import subprocess
+import sys
 
 import gymnasium as gym
 import jax
 import minari
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from minari.data_collector import EpisodeBuffer
 from test_step import identical
 
 from configs import finetune, smac
-from launch import pretrain, session
+from launch import session
 from launch.load import hand_over, load_agent
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.io.checkpoints import Checkpoints
@@ -44,7 +47,7 @@ def test_target_actor_is_handed_over_or_begins_as_the_actor(tmp_path, offline, o
 
 @pytest.fixture
 def pretrained_on_an_anchor(tmp_path, monkeypatch):
-    """A pre-training of a few updates on random actions in Pendulum, with its configuration."""
+    """A pre-training of a few updates on random actions in Pendulum."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     env, rng = gym.make("Pendulum-v1", max_episode_steps=50), np.random.default_rng(0)
     last = np.arange(50) == 49
@@ -59,20 +62,22 @@ def pretrained_on_an_anchor(tmp_path, monkeypatch):
         for _ in range(2)
     ]
     minari.create_dataset_from_buffers("pendulum/random-v0", episodes, env=env)
-    config = smac.get_config("generic-small")
-    config.network.hidden_dims, config.batch_size = (8, 8), 8
-    config.offline.steps = config.eval.every = config.log_every = config.checkpoint_every = 60
     # Steps so large that the actor is far from its average.
-    config.optimizer.actor, config.eval.episodes = 0.1, 2
-    source, workdir = session.load_source("pendulum/random-v0", config), tmp_path / "run"
-    pretrain.pretrain(config, source, workdir, [0, 1])
-    return workdir, source, config
+    settings = ("network.hidden_dims=(8,8)", "batch_size=8", "offline.steps=60", "optimizer.actor=0.1")
+    settings += ("eval.every=60", "eval.episodes=2", "log_every=60", "checkpoint_every=60")
+    workdir = tmp_path / "run"
+    command = [sys.executable, "-m", "launch.pretrain", "--config=configs/smac.py:generic-small", "--seeds=0,1"]
+    command += [f"--config.{setting}" for setting in settings]
+    # A program of its own: flags of two programs cannot be defined in one process.
+    subprocess.run([*command, "--dataset=pendulum/random-v0", f"--workdir={workdir}"], cwd=REPOSITORY, check=True)
+    return workdir
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_pretraining_is_judged_by_its_average_which_is_loaded_and_handed_over(pretrained_on_an_anchor):
-    workdir, source, config = pretrained_on_an_anchor
+    workdir = pretrained_on_an_anchor
     loaded = load_agent(workdir)
+    config, source = loaded.config, session.load_source("pendulum/random-v0", loaded.config)
     checkpoints = Checkpoints(workdir, create=False)
     like = session.make_agents(config, [0, 1], loaded.dims, source.data.standardizer)
     saved = checkpoints.restore("agent", like)
