@@ -28,6 +28,7 @@ from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
 from smac_jax.speed.machine import PRODUCTS, make_matrix_product
 from smac_jax.speed.names import PENALTY
 from smac_jax.speed.penalty_forms import FORMS, PenaltyPoints
+from smac_jax.speed.profile import products_share
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.types import Batch, Params
@@ -76,8 +77,12 @@ def sizes_of(config: ConfigDict) -> Sizes:
     )
 
 
-def prepare_updates(row: Mapping[str, Any]) -> Ready:
-    """Make agents and data, compile and warm up; what to say of it, and the function that makes some updates."""
+def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], float], Callable[[], dict[str, Any]]]:
+    """Make agents and data, compile and warm up.
+
+    Returns:
+        What to say of it, the function that makes some updates, and the one that says where their time goes.
+    """
     config, seeds = make_config(row), list(range(row["seeds"]))
     terms = make_terms(config)
     mesh = seed_mesh(len(seeds))
@@ -105,7 +110,15 @@ def prepare_updates(row: Mapping[str, Any]) -> Ready:
 
     run()
     extra = optimizer_flops(terms, sizes, config.optimizer.muon_every) if row["optimizer"] == "muon" else 0.0
-    return {"compile_seconds": compile_seconds, "flops_per_update": flops, "optimizer_flops": extra}, run
+
+    def profile() -> dict[str, Any]:
+        program = updates.as_text()
+        # Operations of several threads overlap, and accelerators name theirs otherwise.
+        if program is None or row["threads"] > 1 or jax.default_backend() != "cpu":
+            return {"products_share": None}
+        return {"products_share": products_share(program, run)}
+
+    return {"compile_seconds": compile_seconds, "flops_per_update": flops, "optimizer_flops": extra}, run, profile
 
 
 def prepare_penalty(row: Mapping[str, Any]) -> Ready:

@@ -177,6 +177,8 @@ def test_our_online_loop_speaks_as_a_worker(tmp_path):
     assert turn.updates >= 100
     assert turn.seconds >= 0.2
     assert end["peak_memory_mb"] > 0
+    assert set(end["step_parts"]) == {"act", "update", "insert", "environment"}
+    assert all(0 < seconds < 0.1 for seconds in end["step_parts"].values())
 
 
 @pytest.mark.parametrize(("each", "steps_made"), [(1, 100), (4, 25)])
@@ -193,7 +195,7 @@ def test_our_online_loop_counts_the_updates_of_each_seed(monkeypatch, each, step
     online_step = online_worker.online_step
     monkeypatch.setattr(online_worker, "online_step", spy)
     overrides = {"online.warmup_steps": 10, "online.replay_capacity": 50, "online.updates_per_step": each}
-    _, run = online_worker.prepare(_tiny_row(method="online-td3", seeds=2, overrides=overrides))
+    _, run, _ = online_worker.prepare(_tiny_row(method="online-td3", seeds=2, overrides=overrides))
     updates, steps = agents[-1]
     assert run() == 200
     assert (agents[-1][0] - updates, agents[-1][1] - steps) == (100, steps_made)

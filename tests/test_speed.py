@@ -49,7 +49,7 @@ with open_channel() as channel:
         print("more chatter")
         return row["seeds"]
 
-    serve(channel, {"compile_seconds": None, "flops_per_update": 1e6, "side": 3}, run)
+    serve(channel, {"compile_seconds": None, "flops_per_update": 1e6, "side": 3}, run, lambda: {"turns": turns})
 """
 
 
@@ -75,6 +75,7 @@ def test_workers_of_a_group_run_one_at_a_time_and_in_turns(tmp_path):
         assert all(20 < rate < 200 for rate in one.rates)
         assert one.said["side"] == 3
         assert one.said["peak_memory_mb"] > 1
+        assert one.said["turns"] > 8, "what is profiled at the end is said of the row"
     assert len(ticks) == actions(group, 2)
 
     diary = [json.loads(line) for line in (tmp_path / "diary").read_text().splitlines()]
@@ -116,6 +117,7 @@ def test_our_worker_measures_a_tiny_agent_of_two_seeds(tmp_path):
     assert sac["updates_per_second"] > 100
     assert sac["compile_seconds"] > 0.05
     assert sac["peak_share"] is None, "nothing measured the machine"
+    assert 0 < sac["products_share"] < 0.5, "of products as small as these nearly nothing"
     low, high = td3["updates_per_second_spread"]
     assert low <= td3["updates_per_second"] <= high
 
@@ -181,7 +183,7 @@ def test_peers_are_joined_by_our_own_row_where_it_is_missing(tmp_path):
 
 def fabricate(rates, **changes):
     said = {"compile_seconds": 1.5, "flops_per_update": 2e8, "optimizer_flops": 0.0, "peak_memory_mb": 500.0}
-    said |= {name: changes.pop(name) for name in list(changes) if name in said}
+    said |= {name: changes.pop(name) for name in list(changes) if name in (*said, "products_share", "step_parts")}
     return Measured(our_worker(**changes), said, rates)
 
 
@@ -324,6 +326,20 @@ def test_page_says_what_was_measured_and_on_what(tmp_path):
     for table in page.split("\n## ")[1:]:
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_page_tells_the_products_from_what_surrounds_them():
+    slow = fabricate([50.0], method="sac", products_share=0.25)
+    parts = {"act": 1e-5, "update": 2e-4, "insert": 3e-6, "environment": 4e-5}
+    online = fabricate([40.0], method="online-sac", step_parts=parts)
+    rows = make_rows("online", [fabricate([100.0], method=SGEMM), slow, online])
+    table = group_table(rows)
+    assert (
+        "| share of peak | time in products | share of peak there | acting, µs | updating, µs | inserting, µs |"
+        in table
+    )
+    assert "| 10 % | 25 % | 40 % | - | - | - | - |" in table
+    assert "| 8 % | - | - | 10.0 | 200 | 3.00 | 40.0 |" in table
 
 
 def test_tables_keep_their_order_whichever_was_measured_first():

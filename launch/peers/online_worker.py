@@ -28,7 +28,7 @@ from smac_jax.speed import names
 from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
 from smac_jax.speed.flops import Sizes, update_flops
 from smac_jax.speed.workers import open_channel, serve
-from smac_jax.training.online import online_step
+from smac_jax.training.online import Calls, online_step
 from smac_jax.types import Batch
 
 METHODS = {"online-sac": "sac", "online-td3": "td3"}
@@ -42,6 +42,9 @@ _ALIKE = {
     "online.replay_capacity": REPLAY_CAPACITY,
 }
 
+PROFILED_STEPS = 200
+"""Steps whose parts are timed, each waited for, so that they take a little longer than those that are measured."""
+
 
 def make_source(task: str, transitions: int = 1) -> Source:
     """The environment with made-up data; online one transition, of which no batch takes any, stands for them."""
@@ -52,8 +55,24 @@ def make_source(task: str, transitions: int = 1) -> Source:
     return Source("", data, get_task(task, spec), spec)
 
 
-def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
-    """Make agent and environment, compile and warm up; what to say of it, and the function that makes some updates."""
+def _timed(name: str, call: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
+    """The call, waited for, whose time is added to its name's."""
+
+    def timed(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = jax.block_until_ready(call(*arguments))
+        seconds[name] += time.perf_counter() - start
+        return result
+
+    return timed
+
+
+def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int], Callable[[], dict[str, Any]]]:
+    """Make agent and environment, compile and warm up.
+
+    Returns:
+        What to say of it, the function that makes some updates, and the one that says where a step's time goes.
+    """
     method = METHODS[row["method"]]
     config = make_config({**row, "method": method, "overrides": {**_ALIKE, **row["overrides"]}})
     if method == "td3":
@@ -86,7 +105,17 @@ def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
     run()
     sizes = Sizes(*dims, config.network.hidden_dims, config.network.critics, config.batch_size)
     flops = update_flops(make_terms(config), sizes)
-    return {"compile_seconds": compile_seconds, "flops_per_update": flops}, run
+
+    def profile() -> dict[str, Any]:
+        nonlocal calls
+        seconds = dict.fromkeys(calls._fields, 0.0)
+        calls = Calls(*(_timed(name, call, seconds) for name, call in calls._asdict().items()))
+        start = time.perf_counter()
+        run(PROFILED_STEPS)
+        seconds["environment"] = time.perf_counter() - start - sum(seconds.values())
+        return {"step_parts": {name: spent / PROFILED_STEPS for name, spent in seconds.items()}}
+
+    return {"compile_seconds": compile_seconds, "flops_per_update": flops}, run, profile
 
 
 def prepare_environment(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:

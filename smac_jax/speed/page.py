@@ -24,7 +24,9 @@ _TITLES = {
 }
 _OFFLINE_TITLE = "Other libraries, offline"
 _ONLINE_TITLE = "Other libraries, online"
-_ONLINE_NOTE = "Each update comes with a step of the environment, whose time counts as well."
+_ONLINE_NOTE = """\
+Each update comes with a step of the environment, whose time counts as well. Columns in µs are the parts of one of our
+steps, each waited for: the environment's holds what Python does around it."""
 _PROGRAM_NOTE = """\
 Updates of `launch.pretrain` with its progress bar, records and checkpoints. Where it evaluates, a turn is longer: it
 holds one evaluation of 10 episodes and the updates between two of them, which go on beside it."""
@@ -43,7 +45,9 @@ of them count.
 
 *GFLOP* are the floating-point operations of one update of one seed by the rules of `smac_jax/speed/flops.py`: the
 products of matrices in dense layers, and behind a plus those of Muon. *Share of peak* is what they come to in a second,
-the plus included, divided by what the machine reaches in products of large matrices with as many threads.
+the plus included, divided by what the machine reaches in products of large matrices with as many threads. *Time in
+products* is how much of an update, traced once by JAX's profiler on one thread, they take, and *share of peak there*
+the share divided by it: how near to the peak the products themselves come, the rest being what surrounds them.
 """
 
 
@@ -103,8 +107,18 @@ def _gflop(row: Row) -> str:
     return f"{text} + {extra / 1e9:.2f}" if extra else text
 
 
-def _share(row: Row) -> str:
-    return NOTHING if row["peak_share"] is None else f"{100 * row['peak_share']:.0f} %"
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.0f} %"
+
+
+def _share_in_products(row: Row) -> float | None:
+    """Share of the machine's peak that products of matrices reach while they are computed."""
+    known = row["peak_share"] is not None and row.get("products_share") is not None
+    return row["peak_share"] / row["products_share"] if known else None
+
+
+def _part(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(1e6 * row["step_parts"][name] if "step_parts" in row else None)
 
 
 _MEASURES: dict[str, Callable[[Row], str]] = {
@@ -115,7 +129,13 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "time / slower part": lambda row: _with_spread(row, "loop_ratio"),
     "relative to updates alone": lambda row: _with_spread(row, "scan_ratio"),
     "GFLOP": _gflop,
-    "share of peak": _share,
+    "share of peak": lambda row: _percent(row["peak_share"]),
+    "time in products": lambda row: _percent(row.get("products_share")),
+    "share of peak there": lambda row: _percent(_share_in_products(row)),
+    "acting, µs": _part("act"),
+    "updating, µs": _part("update"),
+    "inserting, µs": _part("insert"),
+    "the environment, µs": _part("environment"),
     "compilation, s": lambda row: _number(row["compile_seconds"]),
     "memory, MiB": lambda row: _number(row["peak_memory_mb"]),
 }

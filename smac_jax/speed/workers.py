@@ -8,7 +8,7 @@ A worker measures one thing: updates of one method at one size. It gets its work
 2. for each line `{"seconds": t}` on its input runs updates for about t seconds, waits until they are finished, and
    prints `{"updates": n, "seconds": s}`: updates made, those of every seed counted, and the time they took;
 3. at the line `quit`, or at the end of its input, prints `{"peak_memory_mb": m}` (`ru_maxrss` in units of 2^20 bytes)
-   and exits with code 0.
+   and exits with code 0. Further names go into the row: a profile, whose cost is not to be measured.
 
 Between lines it is idle. Its output carries nothing else: `open_channel` keeps a library's chatter out of it, and
 `serve` does all the speaking. What goes wrong is said on standard error and by an exit code other than 0.
@@ -203,13 +203,19 @@ def open_channel() -> Iterator[IO[str]]:
         yield channel
 
 
-def serve(channel: IO[str], ready: Mapping[str, Any], run: Callable[[], float]) -> None:
+def serve(
+    channel: IO[str],
+    ready: Mapping[str, Any],
+    run: Callable[[], float],
+    profile: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
     """Speak for a worker that is ready, until its input ends.
 
     Args:
         channel: see `open_channel`.
         ready: what to say of it, without `ready` itself.
         run: makes some updates, a small part of a turn, finishes them, and returns their number, every seed counted.
+        profile: what else to say at the end, found out when all is measured.
     """
 
     def say(content: Mapping[str, Any]) -> None:
@@ -224,7 +230,7 @@ def serve(channel: IO[str], ready: Mapping[str, Any], run: Callable[[], float]) 
         while (spent := time.perf_counter() - start) < seconds or updates == 0:
             updates += run()
         say({"updates": updates, "seconds": spent})
-    say({"peak_memory_mb": peak_memory_mb()})
+    say({"peak_memory_mb": peak_memory_mb(), **profile()})
 
 
 def peak_memory_mb() -> float:
