@@ -212,6 +212,26 @@ def test_what_a_pretraining_leaves_is_its_average():
     assert imitation(plain) is plain
 
 
+def test_an_imitation_is_logged_at_its_average():
+    terms = Terms(
+        behavior_cloning=catalogue.BehaviorCloningTerm(),
+        score_penalty=catalogue.ScorePenaltyTerm(),
+        anchor_follows=True,
+    )
+    state = anchored()
+    average = jax.tree.map(lambda leaf: leaf + 0.1, state.actor.params)
+    state = state.replace(anchor=average)
+
+    def logged(state):
+        info = update(state, make_batch(), jax.random.key(0), terms)[1]
+        return [float(info[name]) for name in ("entropy", "q_policy")]
+
+    # The critic has moved before they are measured, by values that read the anchor and not the actor.
+    elsewhere = state.replace(actor=state.actor.replace(params=jax.tree.map(lambda leaf: leaf + 0.3, average)))
+    assert logged(elsewhere) == logged(state)
+    assert logged(state.replace(anchor=elsewhere.actor.params)) != logged(state)
+
+
 def test_distance_of_the_mode_by_hand():
     actor = lambda shift, _: (MEAN + shift, LOG_STD)  # noqa: E731
     moved = jnp.array([[0.05, 0.0], [0.0, 0.0]])
