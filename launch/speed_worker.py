@@ -28,7 +28,7 @@ from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
 from smac_jax.speed.machine import PRODUCTS, make_matrix_product
 from smac_jax.speed.names import PENALTY
 from smac_jax.speed.penalty_forms import FORMS, PenaltyPoints
-from smac_jax.speed.profile import products_share
+from smac_jax.speed.profile import products_seconds
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.types import Batch, Params
@@ -37,7 +37,7 @@ ONLINE = ("sac", "td3")
 _TASK = "locomotion"
 # So many operations of each seed in one call that its start does not count, and so few that a turn holds several.
 _FLOPS_PER_CALL = 16e9
-_MAX_UPDATES_PER_CALL = 1000
+_MAX_UPDATES_PER_CALL = 200
 _GRADIENTS_PER_CALL = 50
 
 Ready = tuple[dict[str, Any], Callable[[], float]]
@@ -115,8 +115,8 @@ def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[]
         program = updates.as_text()
         # Operations of several threads overlap, and accelerators name theirs otherwise.
         if program is None or row["threads"] > 1 or jax.default_backend() != "cpu":
-            return {"products_share": None}
-        return {"products_share": products_share(program, run)}
+            return {"products_seconds": None}
+        return {"products_seconds": products_seconds(program, run) / (count * len(seeds))}
 
     return {"compile_seconds": compile_seconds, "flops_per_update": flops, "optimizer_flops": extra}, run, profile
 

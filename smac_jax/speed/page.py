@@ -46,8 +46,8 @@ of them count.
 *GFLOP* are the floating-point operations of one update of one seed by the rules of `smac_jax/speed/flops.py`: the
 products of matrices in dense layers, and behind a plus those of Muon. *Share of peak* is what they come to in a second,
 the plus included, divided by what the machine reaches in products of large matrices with as many threads. *Time in
-products* is how much of an update, traced once by JAX's profiler on one thread, they take, and *share of peak there*
-the share divided by it: how near to the peak the products themselves come, the rest being what surrounds them.
+products* is how much of an update they take by a trace of JAX's profiler, on one thread, and *share of peak there* how
+near to the peak they come meanwhile; the rest of the time goes to what surrounds them.
 """
 
 
@@ -111,10 +111,12 @@ def _percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.0f} %"
 
 
-def _share_in_products(row: Row) -> float | None:
-    """Share of the machine's peak that products of matrices reach while they are computed."""
-    known = row["peak_share"] is not None and row.get("products_share") is not None
-    return row["peak_share"] / row["products_share"] if known else None
+def _in_products(row: Row) -> tuple[float | None, float | None]:
+    """Share of the time in which products of matrices are made, and the share of the machine's peak that they reach."""
+    if row.get("products_seconds") is None:
+        return None, None
+    time = row["products_seconds"] * row["updates_per_second"]
+    return time, None if row["peak_share"] is None else row["peak_share"] / time
 
 
 def _part(name: str) -> Callable[[Row], str]:
@@ -130,8 +132,8 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "relative to updates alone": lambda row: _with_spread(row, "scan_ratio"),
     "GFLOP": _gflop,
     "share of peak": lambda row: _percent(row["peak_share"]),
-    "time in products": lambda row: _percent(row.get("products_share")),
-    "share of peak there": lambda row: _percent(_share_in_products(row)),
+    "time in products": lambda row: _percent(_in_products(row)[0]),
+    "share of peak there": lambda row: _percent(_in_products(row)[1]),
     "acting, µs": _part("act"),
     "updating, µs": _part("update"),
     "inserting, µs": _part("insert"),
