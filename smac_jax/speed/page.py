@@ -111,12 +111,10 @@ def _percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.0f} %"
 
 
-def _in_products(row: Row) -> tuple[float | None, float | None]:
-    """Share of the time in which products of matrices are made, and the share of the machine's peak that they reach."""
-    if row.get("products_seconds") is None:
-        return None, None
-    time = row["products_seconds"] * row["updates_per_second"]
-    return time, None if row["peak_share"] is None else row["peak_share"] / time
+def _share_in_products(row: Row) -> float | None:
+    """Share of the machine's peak that products of matrices reach while they are made."""
+    known = row["peak_share"] is not None and row.get("products_share") is not None
+    return row["peak_share"] / row["products_share"] if known else None
 
 
 def _part(name: str) -> Callable[[Row], str]:
@@ -132,8 +130,8 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "relative to updates alone": lambda row: _with_spread(row, "scan_ratio"),
     "GFLOP": _gflop,
     "share of peak": lambda row: _percent(row["peak_share"]),
-    "time in products": lambda row: _percent(_in_products(row)[0]),
-    "share of peak there": lambda row: _percent(_in_products(row)[1]),
+    "time in products": lambda row: _percent(row.get("products_share")),
+    "share of peak there": lambda row: _percent(_share_in_products(row)),
     "acting, µs": _part("act"),
     "updating, µs": _part("update"),
     "inserting, µs": _part("insert"),
