@@ -28,7 +28,7 @@ from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
 from smac_jax.speed.machine import PRODUCTS, make_matrix_product
 from smac_jax.speed.names import PENALTY
 from smac_jax.speed.penalty_forms import FORMS, PenaltyPoints
-from smac_jax.speed.profile import products_seconds
+from smac_jax.speed.profile import products_share
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.offline import make_offline_updates
 from smac_jax.types import Batch, Params
@@ -77,12 +77,6 @@ def sizes_of(config: ConfigDict) -> Sizes:
     )
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], float], Callable[[], dict[str, Any]]]:
     """Make agents and data, compile and warm up.
 
@@ -122,10 +116,7 @@ def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[]
         # Operations of several threads overlap, and accelerators name theirs otherwise.
         if program is None or row["threads"] > 1 or jax.default_backend() != "cpu":
             return {"products_share": None}
-        # Not of the traced run's own time, which small networks' operations lengthen, but of runs beside it, as fast
-        # as the machine is then.
-        before, products, after = _seconds(run), products_seconds(program, run), _seconds(run)
-        return {"products_share": 2 * products / (before + after)}
+        return {"products_share": products_share(program, run)}
 
     return {"compile_seconds": compile_seconds, "flops_per_update": flops, "optimizer_flops": extra}, run, profile
 

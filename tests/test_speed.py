@@ -117,7 +117,7 @@ def test_our_worker_measures_a_tiny_agent_of_two_seeds(tmp_path):
     assert sac["updates_per_second"] > 100
     assert sac["compile_seconds"] > 0.05
     assert sac["peak_share"] is None, "nothing measured the machine"
-    assert 0 < sac["products_share"] < 2, "on a machine that does something else as well"
+    assert 0 < sac["products_share"] < 1
     low, high = td3["updates_per_second_spread"]
     assert low <= td3["updates_per_second"] <= high
 
@@ -334,12 +334,9 @@ def test_page_tells_the_products_from_what_surrounds_them():
     online = fabricate([40.0], method="online-sac", step_parts=parts)
     rows = make_rows("online", [fabricate([100.0], method=SGEMM), slow, online])
     table = group_table(rows)
-    assert (
-        "| share of peak | time in products | share of peak there | acting, µs | updating, µs | inserting, µs |"
-        in table
-    )
-    assert "| 10 % | 25 % | 40 % | - | - | - | - |" in table
-    assert "| 8 % | - | - | 10.0 | 200 | 3.00 | 40.0 |" in table
+    assert "| share of peak | time in products | acting, µs | updating, µs | inserting, µs |" in table
+    assert "| 10 % | 25 % | - | - | - | - |" in table
+    assert "| 8 % | - | 10.0 | 200 | 3.00 | 40.0 |" in table
 
 
 def test_tables_keep_their_order_whichever_was_measured_first():

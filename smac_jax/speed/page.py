@@ -46,8 +46,8 @@ of them count.
 *GFLOP* are the floating-point operations of one update of one seed by the rules of `smac_jax/speed/flops.py`: the
 products of matrices in dense layers, and behind a plus those of Muon. *Share of peak* is what they come to in a second,
 the plus included, divided by what the machine reaches in products of large matrices with as many threads. *Time in
-products* is how much of an update they take by a trace of JAX's profiler, on one thread, and *share of peak there* how
-near to the peak they come meanwhile; the rest of the time goes to what surrounds them.
+products* is how much of an update they take by a trace of JAX's profiler, on one thread; the rest goes to what
+surrounds them. In small networks the trace itself is part of that rest.
 """
 
 
@@ -111,12 +111,6 @@ def _percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.0f} %"
 
 
-def _share_in_products(row: Row) -> float | None:
-    """Share of the machine's peak that products of matrices reach while they are made."""
-    known = row["peak_share"] is not None and row.get("products_share") is not None
-    return row["peak_share"] / row["products_share"] if known else None
-
-
 def _part(name: str) -> Callable[[Row], str]:
     return lambda row: _number(1e6 * row["step_parts"][name] if "step_parts" in row else None)
 
@@ -131,7 +125,6 @@ _MEASURES: dict[str, Callable[[Row], str]] = {
     "GFLOP": _gflop,
     "share of peak": lambda row: _percent(row["peak_share"]),
     "time in products": lambda row: _percent(row.get("products_share")),
-    "share of peak there": lambda row: _percent(_share_in_products(row)),
     "acting, µs": _part("act"),
     "updating, µs": _part("update"),
     "inserting, µs": _part("insert"),
