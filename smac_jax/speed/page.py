@@ -24,9 +24,7 @@ _TITLES = {
 }
 _OFFLINE_TITLE = "Other libraries, offline"
 _ONLINE_TITLE = "Other libraries, online"
-_ONLINE_NOTE = """\
-Each update comes with a step of the environment, whose time counts as well. Columns in µs are the parts of one of our
-steps, each waited for: the environment's holds what Python does around it."""
+_ONLINE_NOTE = "Each update comes with a step of the environment, whose time counts as well."
 _PROGRAM_NOTE = """\
 Updates of `launch.pretrain` with its progress bar, records and checkpoints. Where it evaluates, a turn is longer: it
 holds one evaluation of 10 episodes and the updates between two of them, which go on beside it."""
@@ -47,7 +45,8 @@ of them count.
 products of matrices in dense layers, and behind a plus those of Muon. *Share of peak* is what they come to in a second,
 the plus included, divided by what the machine reaches in products of large matrices with as many threads. *Time in
 products* is how much of an update they take by a trace of JAX's profiler, on one thread; the rest goes to what
-surrounds them. In small networks the trace itself is part of that rest.
+surrounds them. In small networks the trace itself is part of that rest. Columns in µs are the parts of one of our
+online steps, each waited for: the environment's holds what Python does around it.
 """
 
 
