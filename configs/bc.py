@@ -19,4 +19,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.behavior_cloning = ConfigDict()
     terms.behavior_cloning.weight = 1.0
     terms.behavior_cloning.loss_type = "log_prob"
+    # Noise on the observations that it sees, in standard deviations of the data.
+    terms.behavior_cloning.observation_noise = 0.0
     return config

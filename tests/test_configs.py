@@ -59,6 +59,8 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
         ("smac_paper", "adroit_binary", "terms.score_penalty.weight", 10.0),
         ("smac_paper", "kitchen", "terms.score_penalty.kappa", "temperature"),
         ("smac_paper", "kitchen", "reward.scale", 1.0),
+        ("smac", "kitchen", "terms.behavior_cloning.observation_noise", 0.1),
+        ("bc", "kitchen", "terms.behavior_cloning.observation_noise", 0.0),
         ("bc", "kitchen", "terms.behavior_cloning.loss_type", "log_prob"),
         ("td3bc", "locomotion", "terms.td3_actor.weight", 2.5),
         ("td3bc", "locomotion", "terms.td3_actor.normalize", True),
@@ -155,7 +157,8 @@ def test_demonstrations_are_imitated_offline_and_not_online():
     terms = make_terms(config)
     assert terms.td.bootstrap == "value"
     assert config.network.critic_dueling
-    assert (terms.behavior_cloning, terms.sac_actor) == (catalogue.BehaviorCloningTerm(loss_type="log_prob"), None)
+    imitation = catalogue.BehaviorCloningTerm(loss_type="log_prob", observation_noise=0.1)
+    assert (terms.behavior_cloning, terms.sac_actor) == (imitation, None)
     online = finetune.from_checkpoint(config, "sac")
     assert make_terms(online) == catalogue.sac(
         tau=config.terms.tau, td=catalogue.TDTerm(soft=False), sac_actor=catalogue.SACActorTerm(antithetic=True)
@@ -173,7 +176,7 @@ def test_score_is_built_in_but_in_the_maze_where_it_is_matched():
         terms = make_terms(config)
         assert config.network.critic_anchored == terms.anchor_follows == built_in
         assert config.network.actor_detached_spread == (task == "adroit_binary")
-        assert config.network.actor_layer_norm == (task in ("kitchen", "adroit_binary"))
+        assert config.network.actor_layer_norm == (task in ("kitchen", "adroit_binary", "antmaze"))
         assert config.network.denoiser == bool(terms.denoising) == terms.needs_denoiser == (not built_in)
         assert terms.score_penalty
 

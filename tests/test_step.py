@@ -263,6 +263,35 @@ def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share
     assert identical(shared_state.actor.params, whole_state.actor.params)
 
 
+def test_noise_on_observations_is_in_spreads_of_the_data():
+    rows, scale = 20_000, 0.3
+    one = make_batch(rows=1)
+    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
+    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=scale))
+    agent = make_agent()
+    # Steep enough for the noise to show.
+    agent = agent.replace(actor=agent.actor.replace(params=jax.tree.map(lambda leaf: 5.0 * leaf, agent.actor.params)))
+    noise = np.random.default_rng(1).normal(0.0, scale, (rows, OBSERVATIONS))
+    noised = standardizer()(batch.observations) + jnp.asarray(noise, jnp.float32)
+    modes = jnp.tanh(agent.actor.apply_fn(agent.actor.params, noised)[0])
+    errors = jnp.mean((modes - batch.actions) ** 2, axis=-1)
+    clean = jnp.tanh(agent.actor.apply_fn(agent.actor.params, standardizer()(one.observations))[0])
+    _, info = update(agent, batch, jax.random.key(2), terms)
+    standard_error = float(jnp.std(errors)) / rows**0.5
+    assert float(info["bc_loss"]) == pytest.approx(float(jnp.mean(errors)), abs=6 * standard_error)
+    assert abs(float(jnp.mean((clean - one.actions) ** 2)) - float(jnp.mean(errors))) > 20 * standard_error
+
+
+def test_noise_on_observations_is_the_imitation_s_alone():
+    noisy = dataclasses.replace(IQL, advantage_weighted=catalogue.AdvantageWeightedTerm(observation_noise=0.1))
+    (plain, plain_info), (noised, info) = run(IQL, 2), run(noisy, 2)
+    assert not identical(noised.actor.params, plain.actor.params)
+    for name in ("critic", "target_critic", "value"):
+        assert identical(getattr(noised, name), getattr(plain, name))
+    for name in ("advantage", "weight"):
+        assert all(identical(info[key], plain_info[key]) for key in info if name in key)
+
+
 def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
     batch = make_batch()
     assert batch.share(1e-9).rewards.shape == (1,)

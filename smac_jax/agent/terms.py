@@ -125,19 +125,30 @@ class TD3ActorTerm:
 
 @dataclasses.dataclass(frozen=True)
 class BehaviorCloningTerm:
-    """Imitation of the batch's actions by the actor."""
+    """Imitation of the batch's actions by the actor.
+
+    Attributes:
+        weight: of the loss.
+        loss_type: see `losses.behavior_cloning`.
+        observation_noise: standard deviation of Gaussian noise on the observations that it sees, in those of the data.
+    """
 
     weight: float = 1.0
     loss_type: Literal["mse", "log_prob"] = "mse"
+    observation_noise: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class AdvantageWeightedTerm:
-    """Imitation weighted by exp(inverse_temperature * advantage), at most `max_weight` (IQL)."""
+    """Imitation weighted by exp(inverse_temperature * advantage), at most `max_weight` (IQL).
+
+    `observation_noise` as in `BehaviorCloningTerm`; the advantages see no noise.
+    """
 
     weight: float = 1.0
     inverse_temperature: float = 3.0
     max_weight: float = 100.0
+    observation_noise: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

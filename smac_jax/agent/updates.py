@@ -65,9 +65,21 @@ def advantages(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
     return action_values(state, batch, terms) - value.apply_fn(value.params, batch.observations)
 
 
+def _noised(observations: jax.Array, key: jax.Array, scale: float) -> jax.Array:
+    """Standardised observations (B, O) with Gaussian noise, for imitations that small errors shall not lead astray.
+
+    To first order it penalises how steeply the policy depends on the observation (Bishop, 1995, "Training with noise is
+    equivalent to Tikhonov regularization").
+    """
+    if scale == 0.0:
+        return observations
+    return observations + scale * jax.random.normal(key, observations.shape, observations.dtype)
+
+
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
     """Move the actor along all its terms."""
     sample_key, distillation_key = jax.random.split(key)
+    noise_key = jax.random.fold_in(key, 0)
     actor_apply, values_apply, critic_params = state.actor.apply_fn, critic_apply(state), state.critic.params
 
     def sac_actor(params: Params, term: SACActorTerm, observations: jax.Array) -> tuple[jax.Array, Info]:
@@ -99,15 +111,14 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
             )
             parts.append((td3.weight, result))
         if bc := terms.behavior_cloning:
-            result = losses.behavior_cloning(
-                actor_apply, params, batch.observations, batch.actions, loss_type=bc.loss_type
-            )
+            observations = _noised(batch.observations, noise_key, bc.observation_noise)
+            result = losses.behavior_cloning(actor_apply, params, observations, batch.actions, loss_type=bc.loss_type)
             parts.append((bc.weight, result))
         if awr := terms.advantage_weighted:
             result = losses.advantage_weighted_actor(
                 actor_apply,
                 params,
-                batch.observations,
+                _noised(batch.observations, noise_key, awr.observation_noise),
                 batch.actions,
                 advantages(state, batch, terms),
                 inverse_temperature=awr.inverse_temperature,
