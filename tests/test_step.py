@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smac_jax import losses
 from smac_jax.agent import (
     AgentSpec,
     Standardizer,
@@ -16,6 +17,7 @@ from smac_jax.agent import (
     mix_actors,
     step,
     step_seeds,
+    updates,
 )
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
@@ -280,6 +282,40 @@ def test_noise_on_observations_is_in_spreads_of_the_data():
     standard_error = float(jnp.std(errors)) / rows**0.5
     assert float(info["bc_loss"]) == pytest.approx(float(jnp.mean(errors)), abs=6 * standard_error)
     assert abs(float(jnp.mean((clean - one.actions) ** 2)) - float(jnp.mean(errors))) > 20 * standard_error
+
+
+@pytest.mark.parametrize(
+    ("terms", "functions"),
+    [
+        (
+            catalogue.smac(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=0.1)),
+            ((updates, "_noised", 1), (losses, "sac_actor", 6)),
+        ),
+        (
+            catalogue.sac(td=catalogue.TDTerm(subset=1, smoothing=0.2)),
+            ((jax.random, "choice", 0), (losses, "smooth_actions", 1)),
+        ),
+    ],
+    ids=["noise-and-sample", "subset-and-smoothing"],
+)
+def test_what_is_drawn_together_has_keys_of_its_own(monkeypatch, terms, functions):
+    keys = {}
+
+    def watch(module, name, position):
+        original = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            keys[name] = jax.random.key_data(args[position]).tolist()
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for function in functions:
+        watch(*function)
+    with jax.disable_jit():
+        step(make_agent(), make_batch(), jax.random.key(0), terms)
+    assert len(keys) == 2
+    assert len({tuple(key) for key in keys.values()}) == 2
 
 
 def test_noise_on_observations_is_the_imitation_s_alone():

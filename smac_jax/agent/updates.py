@@ -79,7 +79,8 @@ def _noised(observations: jax.Array, key: jax.Array, scale: float) -> jax.Array:
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
     """Move the actor along all its terms."""
     sample_key, distillation_key = jax.random.split(key)
-    noise_key = jax.random.fold_in(key, 0)
+    # 0 and 1 are the keys of the split.
+    noise_key = jax.random.fold_in(key, 2)
     actor_apply, values_apply, critic_params = state.actor.apply_fn, critic_apply(state), state.critic.params
 
     def sac_actor(params: Params, term: SACActorTerm, observations: jax.Array) -> tuple[jax.Array, Info]:
