@@ -42,7 +42,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, it begins lower.
     config.network.actor_detached_spread = adroit
     # Imitations of kitchen/mixed, on six seeds, complete more than twice as many tasks with it. In door it bears fruit
-    # together with weights of 2 below: 0.36 to 0.62, for 0.33 without it and 0.28 to 0.36 with weights of 0.5.
+    # together with weights of 2 below: 0.36 to 0.62, for 0.33 without it and 0.28 to 0.36 with weights of 0.5. In AntMaze
+    # 0.79 succeed with it, for 0.73 without.
     config.network.actor_layer_norm = adroit or config.task in DEMONSTRATIONS
     config.network.value = built_in
     # The values of states spread by far more than kappa; in layers shared with them less of the score was fitted.
