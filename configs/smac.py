@@ -42,8 +42,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # door begins twice as high without it. In kitchen/mixed, several ways of doing things at once, it begins lower.
     config.network.actor_detached_spread = adroit
     # Imitations of kitchen/mixed, on six seeds, complete more than twice as many tasks with it. In door it bears fruit
-    # together with weights of 2 below: 0.36 to 0.62, for 0.33 without it and 0.28 to 0.36 with weights of 0.5. In AntMaze
-    # 0.79 succeed with it, for 0.73 without.
+    # together with weights of 2 below: 0.36 to 0.62, for 0.33 without it and 0.28 to 0.36 with weights of 0.5. In
+    # AntMaze 0.79 succeed with it, for 0.73 without.
     config.network.actor_layer_norm = adroit or config.task in DEMONSTRATIONS
     config.network.value = built_in
     # The values of states spread by far more than kappa; in layers shared with them less of the score was fitted.
@@ -132,8 +132,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.behavior_cloning.weight = 1.0 if built_in and not weighted else 0.0
     terms.behavior_cloning.loss_type = "log_prob"
     # Spread of the noise on the observations that it sees, in standard deviations of the data. In the kitchen, whose
-    # demonstrations are two or four dozen, an imitation of them leads away from them at the first error; with it 0.73 of
-    # kitchen/complete's tasks are completed for 0.60, and 0.41 of kitchen/mixed's for 0.28.
+    # demonstrations are two or four dozen, an imitation of them leads away from them at the first error; with it 0.73
+    # of kitchen/complete's tasks are completed for 0.60, and 0.41 of kitchen/mixed's for 0.28.
     terms.behavior_cloning.observation_noise = 0.1 if config.task == "kitchen" else 0.0
 
     # The same, weighted by exp(inverse_temperature * advantage); 0 is off. Advantages of the critic's values would hold
