@@ -324,8 +324,8 @@ def test_noise_on_observations_is_the_imitation_s_alone():
     assert not identical(noised.actor.params, plain.actor.params)
     for name in ("critic", "target_critic", "value"):
         assert identical(getattr(noised, name), getattr(plain, name))
-    for name in ("advantage", "weight"):
-        assert all(identical(info[key], plain_info[key]) for key in info if name in key)
+    for name in ("advantage", "advantage_weight"):
+        assert identical(info[name], plain_info[name])
 
 
 def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
@@ -486,6 +486,7 @@ def test_terms_are_hashable_values_read_from_mappings():
         ({"temperature": {"weight": 1.0}}, "needs terms.sac_actor"),
         ({"score_penalty": {"batch_fraction": 0.0}}, "terms.score_penalty.batch_fraction=0.0 must lie in"),
         ({"denoising": {"batch_fraction": 1.5}}, "terms.denoising.batch_fraction=1.5 must lie in"),
+        ({"behavior_cloning": {"observation_noise": -0.1}}, "terms.behavior_cloning.observation_noise=-0.1 must be"),
         ({"td": {"bootstrap": "actor"}}, "terms.td.bootstrap='actor'"),
         ({"td": {"samples": 2}}, "terms.td.samples above 1 needs .* soft=False"),
         ({"td": {"samples": 2, "soft": False, "next_action": "mode"}}, "terms.td.samples above 1 needs next_action"),

@@ -85,6 +85,7 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
         actions = losses.smooth_actions(actions, smoothing_key, term.smoothing, term.smoothing_clip)
     target_critic = state.target_critic
     if 0 < term.subset < _critics(state):
+        # 0 and 1 are the keys of the split.
         chosen = jax.random.choice(jax.random.fold_in(key, 2), _critics(state), (term.subset,), replace=False)
         target_critic = jax.tree.map(lambda leaf: leaf[chosen], target_critic)
     values = losses.ensemble_values(critic_apply(state), target_critic, batch.next_observations, actions)

@@ -18,6 +18,7 @@ _RANGES = {
     "subset": (0, _INFINITE),
     "smoothing": (0.0, _INFINITE),
     "smoothing_clip": (0.0, _INFINITE),
+    "observation_noise": (0.0, _INFINITE),
     "policy_fraction": (0.0, 1.0),
     "expectile": (0.0, 1.0),
     "inverse_temperature": (0.0, _INFINITE),
