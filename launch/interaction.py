@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from launch.session import Source, make_terms
 from smac_jax.agent import AgentState
-from smac_jax.data.minari_dataset import failure_value
 from smac_jax.data.replay import Replay, filled_rows
+from smac_jax.data.returns import failure_value
 from smac_jax.envs.collector import Collector
 from smac_jax.envs.make import make_vector_env
 from smac_jax.keys import episode_seed

@@ -52,8 +52,9 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     dataset = open_dataset(dataset_id, download)
     spec = environment_spec(dataset)
     task = get_task(config.task, spec)
-    reward = config.reward
-    data = load_offline_data(dataset, task, config.terms.discount, reward.scale, reward.shift, reward.normalize)
+    reward, terms = config.reward, make_terms(config)
+    learner = terms.discount, reward.scale, reward.shift, reward.normalize, terms.lookahead
+    data = load_offline_data(dataset, task, *learner)
     make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
 

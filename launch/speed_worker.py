@@ -23,7 +23,7 @@ from smac_jax.agent import Standardizer
 from smac_jax.keys import stream_keys
 from smac_jax.networks import Critic, init_ensemble
 from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
-from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
+from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_batch, synthetic_transitions
 from smac_jax.speed.flops import Sizes, optimizer_flops, update_flops
 from smac_jax.speed.machine import PRODUCTS, make_matrix_product
 from smac_jax.speed.names import PENALTY
@@ -31,7 +31,7 @@ from smac_jax.speed.penalty_forms import FORMS, PenaltyPoints
 from smac_jax.speed.profile import products_share
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.offline import make_offline_updates
-from smac_jax.types import Batch, Params
+from smac_jax.types import Params
 
 ONLINE = ("sac", "td3")
 _TASK = "locomotion"
@@ -86,7 +86,7 @@ def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[]
     config, seeds = make_config(row), list(range(row["seeds"]))
     terms = make_terms(config)
     mesh = seed_mesh(len(seeds))
-    data = replicate(Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions().items()}), mesh)
+    data = replicate(synthetic_batch(), mesh)
     standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
     dims = OBSERVATION_DIM, ACTION_DIM
     sizes = sizes_of(config)

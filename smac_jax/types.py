@@ -11,6 +11,21 @@ Info = dict[str, jax.Array]
 """Scalar losses and diagnostics by name."""
 
 
+class Lookahead(NamedTuple):
+    """Several steps of the recorded behaviour after each of a batch's observations.
+
+    Attributes:
+        rewards: (N,) float32, discounted sum of the rewards on the way, in the learner's reward.
+        discounts: (N,) float32, what a value at the end of it counts for: gamma to the number of steps, 0 after a
+            termination.
+        observations: (N, O) float32, where it ends.
+    """
+
+    rewards: jax.Array
+    discounts: jax.Array
+    observations: jax.Array
+
+
 class Batch(NamedTuple):
     """Transitions, stacked along the leading axis.
 
@@ -25,6 +40,7 @@ class Batch(NamedTuple):
             bootstrapped.
         next_observations: (N, O) float32.
         mc_returns: (N,) float32, discounted return to the end of the recorded episode; -inf where unknown.
+        lookahead: more than one step, for state values that are learned from them; None where none are.
     """
 
     observations: jax.Array
@@ -33,8 +49,9 @@ class Batch(NamedTuple):
     masks: jax.Array
     next_observations: jax.Array
     mc_returns: jax.Array
+    lookahead: Lookahead | None = None
 
     def share(self, fraction: float) -> "Batch":
         """The first `fraction` of the rows, at least one; the batch itself, uncopied, for a fraction of 1."""
         rows = max(round(fraction * self.rewards.shape[0]), 1)
-        return self if fraction == 1 else Batch(*(column[:rows] for column in self))
+        return self if fraction == 1 else jax.tree.map(lambda column: column[:rows], self)

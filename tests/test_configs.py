@@ -181,6 +181,12 @@ def test_score_is_built_in_but_in_the_maze_where_it_is_matched():
         assert terms.score_penalty
 
 
+@pytest.mark.parametrize(("task", "steps"), [("adroit_binary", 10), ("kitchen", 1), ("antmaze", 1), ("locomotion", 1)])
+def test_values_of_sparse_data_that_mostly_fails_look_ahead(task, steps):
+    assert make_terms(smac.get_config(task)).lookahead == steps
+    assert make_terms(iql.get_config(task)).lookahead == 1
+
+
 @pytest.mark.parametrize("task", ["locomotion", "generic"])
 def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_slowly(task):
     config = smac.get_config(task)

@@ -2,6 +2,7 @@ import dataclasses
 
 import gymnasium as gym
 import h5py
+import jax
 import minari
 import numpy as np
 import pytest
@@ -11,15 +12,14 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.episode_data import EpisodeData
 
 from smac_jax.data.minari_dataset import (
-    failure_value,
     hash_episodes,
     load_offline_data,
     make_standardizer,
-    monte_carlo_returns,
     open_dataset,
     read_episode,
     read_episodes,
 )
+from smac_jax.data.returns import failure_value, look_ahead, monte_carlo_returns
 from smac_jax.envs.episode import Episode, flat_space, flatten_observation
 from smac_jax.envs.tasks import TASKS, Task
 from smac_jax.errors import InputError
@@ -113,7 +113,8 @@ def test_dataset_becomes_transitions(create):
     # The first episode terminated, the second ran out of time.
     np.testing.assert_array_equal(batch.masks, [1.0, 1.0, 0.0, 1.0, 1.0])
     np.testing.assert_allclose(batch.mc_returns, [0.75, 3.5, 9.0, 18.5, 19.0])
-    assert {str(leaf.dtype) for leaf in batch} == {"float32"}
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(batch)} == {"float32"}
+    assert batch.lookahead is None
 
 
 def test_standardizer_scales_all_but_nearly_constant_dimensions(create):
@@ -147,6 +148,29 @@ def test_what_follows_an_episode_is_discounted_too():
 )
 def test_failing_for_ever_is_worth_the_failure_reward_at_every_step(task, value):
     assert failure_value(TASKS[task], 0.99, TASKS[task].reward_scale, TASKS[task].reward_shift) == pytest.approx(value)
+
+
+def test_looking_ahead_ends_with_the_episode(create):
+    data = load_offline_data(create(toy_episodes()), TOY_TASK, 0.5, reward_scale=10.0, reward_shift=-1.0, lookahead=2)
+    ahead = data.batch.lookahead
+    np.testing.assert_allclose(ahead.rewards, [-1.0 - 0.5, -1.0 + 0.5 * 9.0, 9.0, 9.0 + 0.5 * 19.0, 19.0])
+    # The first episode terminated, the second ran out of time.
+    np.testing.assert_allclose(ahead.discounts, [0.25, 0.0, 0.0, 0.25, 0.5])
+    np.testing.assert_allclose(ahead.observations, [[p, 7.0, -p] for p in (2, 3, 3, 102, 102)])
+    assert {str(leaf.dtype) for leaf in ahead} == {"float32"}
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+def test_looking_ahead_as_far_as_the_episode_gives_its_returns(terminated):
+    rewards, observations = np.array([1.0, 0.0, 4.0]), np.arange(4.0)[:, None]
+    ahead = look_ahead(rewards, observations, terminated, 0.5, steps=7)
+    np.testing.assert_allclose(ahead[0], monte_carlo_returns(rewards, 0.5))
+    np.testing.assert_allclose(ahead[1], np.zeros(3) if terminated else [0.125, 0.25, 0.5])
+    np.testing.assert_array_equal(ahead[2][:, 0], [3.0, 3.0, 3.0])
+    one = look_ahead(rewards, observations, terminated, 0.5, steps=1)
+    np.testing.assert_array_equal(one[0], rewards)
+    np.testing.assert_array_equal(one[1], [0.5, 0.5, 0.0 if terminated else 0.5])
+    np.testing.assert_array_equal(one[2], observations[1:])
 
 
 def test_sparse_time_outs_go_on_failing(create):

@@ -12,7 +12,7 @@ from launch.speed_worker import make_config, sizes_of
 from smac_jax.agent import Standardizer, step, terms
 from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM
 from smac_jax.speed.flops import Sizes, flops_by_term, optimizer_flops, update_flops
-from smac_jax.types import Batch
+from smac_jax.types import Batch, Lookahead
 
 DIMS = OBSERVATION_DIM, ACTION_DIM
 
@@ -26,8 +26,10 @@ def compile_step(config):
     rows = config.batch_size
     observations, actions = ((rows, size) for size in DIMS)
     shapes = (observations, actions, (rows,), (rows,), observations, (rows,))
-    batch = Batch(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     chosen = make_terms(config)
+    ahead = Lookahead(arrays[2], arrays[3], arrays[0]) if chosen.lookahead > 1 else None
+    batch = Batch(*arrays, lookahead=ahead)
     return (
         jax.jit(lambda state, batch, key: step(state, batch, key, chosen))
         .lower(state, batch, jax.random.key(0))
@@ -76,6 +78,7 @@ CASES = {
     "sac on an anchor": ("sac", {**SMALL, "overrides": BUILT_IN | {"terms.sac_actor.antithetic": True}}),
     "td3 on an anchor": ("td3", {**SMALL, "overrides": BUILT_IN}),
     "value of one-step targets": ("iql", {**SMALL, "overrides": {"terms.value.target": "td"}}),
+    "value of several steps": ("smac", {**SMALL, "overrides": {"terms.value.steps": 5}}),
     "opposite samples": ("sac", {**SMALL, "overrides": {"terms.sac_actor.antithetic": True}}),
     "target of two critics": ("sac", {**SMALL, "critics": 5, "overrides": {"terms.td.subset": 2}}),
 }

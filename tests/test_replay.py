@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smac_jax.data.minari_dataset import monte_carlo_returns
 from smac_jax.data.replay import create_replay, filled_rows, insert, record_returns, sample_replay, with_capacity
+from smac_jax.data.returns import monte_carlo_returns
 from smac_jax.keys import stream_keys
 from smac_jax.training.online import make_returns_writer
 from smac_jax.types import Batch

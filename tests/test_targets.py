@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +13,10 @@ from test_step import ACTIONS, BATCH, IQL, identical, make_agent, make_batch, up
 from smac_jax.agent import step
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import Terms
+from smac_jax.errors import InputError
 from smac_jax.losses import ensemble_values
 from smac_jax.networks import tanh_normal
+from smac_jax.types import Lookahead
 
 
 def apart(state, members=2):
@@ -100,6 +103,50 @@ def test_iql_by_hand():
     }
     for name, value in expected.items():
         assert float(info[name]) == pytest.approx(value, rel=1e-4), name
+
+
+def test_a_value_of_several_steps_and_its_advantages_by_hand():
+    state, batch, discount = apart(make_agent()), make_batch(), 0.9
+    one_step = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td"), discount=discount)
+    terms = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=3), discount=discount)
+    further = make_batch(7)
+    ahead = Lookahead(further.rewards, 0.7 * further.masks, further.observations)
+    after, info = update(state, batch._replace(lookahead=ahead), jax.random.key(0), terms)
+
+    def values(agent, observations):
+        return np.asarray(agent.value.apply_fn(agent.value.params, state.standardizer(observations)))
+
+    def targets(agent):
+        return np.asarray(ahead.rewards + ahead.discounts * values(agent, ahead.observations))
+
+    differences = targets(state) - values(state, batch.observations)
+    one_step_targets = batch.rewards + discount * batch.masks * values(after, batch.next_observations)
+    expected = {
+        "value_loss": np.mean(np.where(differences < 0, 0.3, 0.7) * differences**2),
+        "advantage": np.mean(targets(after) - values(after, batch.observations)),
+        # The critic's own target stays one of one step.
+        "td_target": np.mean(np.asarray(one_step_targets)),
+    }
+    for name, value in expected.items():
+        assert float(info[name]) == pytest.approx(value, rel=1e-4), name
+    # Looking one step ahead is not looking ahead.
+    one = Lookahead(batch.rewards, jnp.float32(discount) * batch.masks, batch.next_observations)
+    found = update(state, batch._replace(lookahead=one), jax.random.key(0), terms)[0]
+    chex.assert_trees_all_close(found, update(state, batch, jax.random.key(0), one_step)[0], rtol=1e-5)
+
+
+def test_several_steps_need_a_lookahead_and_values_of_their_own():
+    with pytest.raises(InputError, match=r"terms\.value\.steps above 1 needs batches with a `Lookahead`"):
+        update(
+            make_agent(),
+            make_batch(),
+            jax.random.key(0),
+            dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=3)),
+        )
+    with pytest.raises(InputError, match=r"terms\.value\.steps above 1 needs terms\.value\.target=td"):
+        dataclasses.replace(IQL, value=catalogue.ValueTerm(steps=3))
+    with pytest.raises(InputError, match=r"terms\.value\.steps=0 must be a number from 1 on"):
+        dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=0))
 
 
 def test_a_value_of_one_step_targets_by_hand_and_without_the_critic():

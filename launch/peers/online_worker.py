@@ -25,11 +25,10 @@ from smac_jax.data.minari_dataset import OfflineData
 from smac_jax.data.replay import create_replay
 from smac_jax.envs.tasks import get_task
 from smac_jax.speed import names
-from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_transitions
+from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_batch
 from smac_jax.speed.flops import Sizes, update_flops
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.online import Calls, online_step
-from smac_jax.types import Batch
 
 METHODS = {"online-sac": "sac", "online-td3": "td3"}
 """Online method of `configs.finetune` by method of the row."""
@@ -49,9 +48,8 @@ PROFILED_STEPS = 200
 def make_source(task: str, transitions: int = 1) -> Source:
     """The environment with made-up data; online one transition, of which no batch takes any, stands for them."""
     spec = gymnasium.spec(ENVIRONMENT)
-    batch = Batch(**{name: jnp.asarray(array) for name, array in synthetic_transitions(transitions).items()})
     standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
-    data = OfflineData(batch, standardizer, episodes=1, reward_scale=1.0, content_hash="")
+    data = OfflineData(synthetic_batch(transitions), standardizer, episodes=1, reward_scale=1.0, content_hash="")
     return Source("", data, get_task(task, spec), spec)
 
 

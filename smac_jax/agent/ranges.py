@@ -14,6 +14,7 @@ _RANGES = {
     "tau": (0.0, 1.0),
     "policy_delay": (1, _INFINITE),
     "target_delay": (1, _INFINITE),
+    "steps": (1, _INFINITE),
     "samples": (1, _INFINITE),
     "subset": (0, _INFINITE),
     "smoothing": (0.0, _INFINITE),

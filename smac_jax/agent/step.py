@@ -78,6 +78,8 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     batch = batch._replace(
         observations=standardize(batch.observations), next_observations=standardize(batch.next_observations)
     )
+    if ahead := batch.lookahead:
+        batch = batch._replace(lookahead=ahead._replace(observations=standardize(ahead.observations)))
     denoiser_key, critic_key, actor_key = (jax.random.fold_in(key, index) for index in range(3))
     info: Info = {}
     if terms.denoising:

@@ -87,14 +87,17 @@ class ValueTerm:
     Attributes:
         weight: of the loss.
         expectile: of the values of the data's actions.
-        target: what those are: the target `critic`'s, or one-step targets (`td`) from the state value itself, into
-            which nothing enters that another term asks of the critic. In a random environment an expectile of the
-            latter is also one over what the environment did.
+        target: what those are: the target `critic`'s, or targets (`td`) from the state value itself, into which nothing
+            enters that another term asks of the critic. In a random environment an expectile of the latter is also one
+            over what the environment did.
+        steps: of `td`, and of the advantages that are taken from it. Errors of the state value weigh less in an
+            advantage of several, and what the recorded behaviour did next more.
     """
 
     weight: float = 1.0
     expectile: float = 0.7
     target: Literal["critic", "td"] = "critic"
+    steps: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +234,8 @@ class Terms:
                 "terms.score_penalty with terms.anchor_follows=True takes the anchor's own score and kappa; set "
                 "terms.score_penalty.kappa=fixed and policy_fraction=0"
             )
+        if self.value and self.value.steps > 1 and self.value.target != "td":
+            raise InputError("terms.value.steps above 1 needs terms.value.target=td: the critic's values are of one")
         if self.td and self.td.samples > 1 and (self.td.soft or self.td.next_action == "mode"):
             raise InputError(
                 "terms.td.samples above 1 needs next_action=sample and soft=False: the largest value counts"
@@ -278,6 +283,11 @@ class Terms:
     def needs_value(self) -> bool:
         """Whether any term reads or moves the state value."""
         return bool(self.value) or self.reads_value
+
+    @property
+    def lookahead(self) -> int:
+        """Steps that a batch has to look ahead."""
+        return self.value.steps if self.value else 1
 
     @property
     def needs_trained_critic(self) -> bool:

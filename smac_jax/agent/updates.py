@@ -10,7 +10,8 @@ from flax.training.train_state import TrainState
 from smac_jax import losses
 from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
 from smac_jax.agent.terms import DenoisingTerm, SACActorTerm, TemperatureTerm, Terms, ValueTerm
-from smac_jax.types import Batch, Info, Params
+from smac_jax.errors import InputError
+from smac_jax.types import Batch, Info, Lookahead, Params
 
 
 def update_denoiser(
@@ -36,12 +37,20 @@ def update_denoiser(
     return apply_gradients(denoiser, gradients, state.step), info
 
 
+def _lookahead(batch: Batch) -> Lookahead:
+    if batch.lookahead is None:
+        raise InputError("terms.value.steps above 1 needs batches with a `Lookahead`; load the data with as many steps")
+    return batch.lookahead
+
+
 def action_values(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
     """Values (B,) of the batch's actions as the state value's term takes them."""
     if terms.value and terms.value.target == "td":
         value = require(state.value, "value")
-        next_values = value.apply_fn(value.params, batch.next_observations)[None]
-        return losses.td_target(batch.rewards, batch.masks, next_values, terms.discount)
+        rewards, discounts, ends = batch.rewards, terms.discount * batch.masks, batch.next_observations
+        if terms.lookahead > 1:
+            rewards, discounts, ends = _lookahead(batch)
+        return losses.td_target(rewards, discounts, value.apply_fn(value.params, ends)[None], 1.0)
     values = losses.ensemble_values(critic_apply(state), state.target_critic, batch.observations, batch.actions)
     return jnp.min(values, axis=0)
 

@@ -11,10 +11,10 @@ from smac_jax.data.minari_dataset import (
     check_spaces,
     environment_spec,
     iterate_records,
-    learner_returns,
     read_episode,
     relabel_episode,
 )
+from smac_jax.data.returns import learner_returns
 from smac_jax.envs.episode import Episode
 from smac_jax.envs.make import make_env
 from smac_jax.envs.tasks import GENERIC, Task, find_task, normalized_score

@@ -13,10 +13,11 @@ from gymnasium.envs.registration import EnvSpec
 from minari.storage.local import list_local_datasets
 
 from smac_jax.agent.state import Standardizer
+from smac_jax.data.returns import learner_returns, look_ahead
 from smac_jax.envs.episode import Episode, flat_space, flatten_observation
 from smac_jax.envs.tasks import Task
 from smac_jax.errors import InputError
-from smac_jax.types import Batch
+from smac_jax.types import Batch, Lookahead
 
 _BOUND_TOLERANCE = 1e-4
 _MIN_STD = 1e-3
@@ -203,31 +204,6 @@ def hash_episodes(episodes: list[Episode]) -> str:
     return digest.hexdigest()
 
 
-def failure_value(task: Task, discount: float, reward_scale: float, reward_shift: float) -> float:
-    """What follows a time-out: failing for ever where rewards are sparse (Cal-QL, arXiv 2303.05479), else nothing."""
-    if task.failure_reward is None:
-        return 0.0
-    return (reward_scale * task.failure_reward + reward_shift) / (1.0 - discount)
-
-
-def monte_carlo_returns(rewards: np.ndarray, discount: float, tail: float = 0.0) -> np.ndarray:
-    """Discounted return (T,) from each step to the end of the recorded episode, which `tail` follows."""
-    returns = np.empty(len(rewards), dtype=np.float64)
-    running = tail
-    for index in range(len(rewards) - 1, -1, -1):
-        running = rewards[index] + discount * running
-        returns[index] = running
-    return returns
-
-
-def learner_returns(
-    episode: Episode, task: Task, discount: float, reward_scale: float, reward_shift: float
-) -> np.ndarray:
-    """Discounted returns (T,) of a relabelled episode in the learner's reward; `failure_value` follows a time-out."""
-    tail = 0.0 if episode.terminations[-1] else failure_value(task, discount, reward_scale, reward_shift)
-    return monte_carlo_returns(reward_scale * episode.rewards + reward_shift, discount, tail)
-
-
 def make_standardizer(observations: np.ndarray) -> Standardizer:
     """Standardiser of observations (N, O); a dimension that hardly varies is centred but not scaled."""
     std = observations.std(axis=0, dtype=np.float64)
@@ -250,16 +226,18 @@ def load_offline_data(
     reward_scale: float,
     reward_shift: float,
     normalize: bool = False,
+    lookahead: int = 1,
 ) -> OfflineData:
     """Turn a dataset into transitions on the device.
 
     Args:
         dataset: opened by `open_dataset`.
         task: family of the dataset's environment; relabels rewards and terminations.
-        discount: gamma of the Monte-Carlo returns.
+        discount: gamma of the Monte-Carlo returns, and of the lookahead.
         reward_scale: learner's reward = scale * reward + shift.
         reward_shift: see `reward_scale`.
         normalize: multiply the scale by 1000 / (largest - smallest return), as IQL does on locomotion.
+        lookahead: steps that the batch looks ahead; with 1 it has no `Lookahead`.
 
     Returns:
         Transitions and what goes with them. Time-outs are not terminal: their mask stays 1.
@@ -270,7 +248,9 @@ def load_offline_data(
     recorded = read_episodes(dataset, task)
     spec, box = environment_spec(dataset), dataset.spec.action_space
     assert isinstance(box, gym.spaces.Box)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in Batch._fields}
+    names = ("observations", "actions", "rewards", "masks", "next_observations", "mc_returns")
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    aheads: list[tuple[np.ndarray, ...]] = []
     relabelled = [
         relabel_episode(episode, task, spec, f"{dataset.spec.dataset_id} episode {index}")
         for index, episode in enumerate(recorded)
@@ -281,13 +261,21 @@ def load_offline_data(
         actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
         columns["observations"].append(episode.observations[:-1])
         columns["actions"].append(np.clip(actions, -1.0, 1.0))
-        columns["rewards"].append(reward_scale * episode.rewards + reward_shift)
+        rewards = reward_scale * episode.rewards + reward_shift
+        columns["rewards"].append(rewards)
         columns["masks"].append(1.0 - episode.terminations)
         columns["next_observations"].append(episode.observations[1:])
         columns["mc_returns"].append(learner_returns(episode, task, discount, reward_scale, reward_shift))
+        if lookahead > 1:
+            terminated = bool(episode.terminations[-1])
+            aheads.append(look_ahead(rewards, episode.observations, terminated, discount, lookahead))
     arrays = {name: np.concatenate(column).astype(np.float32) for name, column in columns.items()}
+    ahead = None
+    if aheads:
+        ahead = Lookahead(*(jnp.asarray(np.concatenate(parts), jnp.float32) for parts in zip(*aheads, strict=True)))
+    batch: dict[str, Any] = {name: jnp.asarray(array) for name, array in arrays.items()}
     return OfflineData(
-        batch=Batch(**{name: jnp.asarray(array) for name, array in arrays.items()}),
+        batch=Batch(**batch, lookahead=ahead),
         standardizer=make_standardizer(arrays["observations"]),
         episodes=len(recorded),
         reward_scale=reward_scale,

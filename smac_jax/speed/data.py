@@ -1,6 +1,11 @@
 """Made-up transitions of HalfCheetah's dimensions: what an update costs does not depend on what is in them."""
 
+from typing import Any
+
+import jax.numpy as jnp
 import numpy as np
+
+from smac_jax.types import Batch
 
 OBSERVATION_DIM, ACTION_DIM = 17, 6
 TRANSITIONS = 100_000
@@ -23,3 +28,9 @@ def synthetic_transitions(transitions: int = TRANSITIONS, seed: int = 0) -> dict
         "next_observations": observations + 0.1 * normal(transitions, OBSERVATION_DIM),
         "mc_returns": normal(transitions),
     }
+
+
+def synthetic_batch(transitions: int = TRANSITIONS) -> Batch:
+    """The same on the device."""
+    columns: dict[str, Any] = {name: jnp.asarray(array) for name, array in synthetic_transitions(transitions).items()}
+    return Batch(**columns)

@@ -193,7 +193,8 @@ def _actor_terms(terms: Terms, sizes: Sizes) -> dict[str, float]:
     if terms.advantage_weighted:
         # The value's term has evaluated the critics, and the target of the critic the value of the next state.
         values = 0.0 if terms.value else sizes.critics * _values(sizes, batch)
-        if terms.value and terms.value.target == "td" and not (terms.td and terms.td.bootstrap == "value"):
+        shared = terms.td and terms.td.bootstrap == "value" and terms.lookahead == 1
+        if terms.value and terms.value.target == "td" and not shared:
             values = forward(sizes.value, batch)
         counts["advantage_weighted"] = values + forward(sizes.value, batch) + backward(both, batch)
     if terms.score_distillation:

@@ -5,7 +5,7 @@ step t is therefore first seen by the update of step t + 1, on any machine: resu
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -155,7 +155,7 @@ def make_insert(
 def to_batch(transitions: Transitions, reward_scale: float, reward_shift: float) -> Batch:
     """Transitions as the learner sees them: reward scaled and shifted, no known return, time-outs not terminal."""
     rewards = reward_scale * transitions.rewards + reward_shift
-    columns = {
+    columns: dict[str, Any] = {
         "observations": transitions.observations,
         "actions": transitions.actions,
         "rewards": rewards,
@@ -164,7 +164,7 @@ def to_batch(transitions: Transitions, reward_scale: float, reward_shift: float)
         "mc_returns": np.full(len(rewards), -np.inf),
     }
     # Left on the host: the jitted insertion moves them to the device faster than one call an array.
-    return Batch(**{name: cast(jax.Array, np.asarray(column, np.float32)) for name, column in columns.items()})
+    return jax.tree.map(lambda column: np.asarray(column, np.float32), Batch(**columns))
 
 
 def make_online_updates(
