@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import identical, make_agent, make_batch, update
+from agents import identical, make_agent, make_batch, update
 
 from smac_jax import losses
 from smac_jax.agent import imitation

@@ -7,9 +7,9 @@ import jax
 import minari
 import numpy as np
 import pytest
+from agents import identical
 from conftest import REPOSITORY
 from minari.data_collector import EpisodeBuffer
-from test_step import identical
 
 from configs import finetune, smac
 from launch import session

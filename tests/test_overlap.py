@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import ACTIONS, OBSERVATIONS, identical, make_batch
+from agents import ACTIONS, OBSERVATIONS, identical, make_batch
 from test_training import agents
 
 from launch.recorder import Recorder

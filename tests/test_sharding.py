@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agents import ACTIONS, OBSERVATIONS, identical, make_batch
 from jax.sharding import SingleDeviceSharding
-from test_step import ACTIONS, OBSERVATIONS, identical, make_batch
 from test_training import agents, filled_replay
 
 from launch.recorder import _apart

@@ -1,11 +1,25 @@
 import dataclasses
-import functools
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agents import (
+    ACTIONS,
+    BATCH,
+    BC,
+    CALQL,
+    CQL,
+    IQL,
+    OBSERVATIONS,
+    identical,
+    make_agent,
+    make_batch,
+    run,
+    standardizer,
+    update,
+)
 
 from smac_jax import losses
 from smac_jax.agent import (
@@ -22,51 +36,11 @@ from smac_jax.agent import (
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
 from smac_jax.errors import InputError
-from smac_jax.types import Batch
 
-OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
 NETWORKS = (
     "actor", "target_actor", "critic", "target_critic", "temperature", "denoiser", "anchor", "value", "kappa",
     "multiplier",
 )  # fmt: skip
-BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
-IQL = Terms(
-    td=catalogue.TDTerm(bootstrap="value"),
-    value=catalogue.ValueTerm(),
-    advantage_weighted=catalogue.AdvantageWeightedTerm(),
-)
-CQL = catalogue.sac(td=catalogue.TDTerm(samples=3, soft=False), conservative=catalogue.ConservativeTerm(samples=2))
-CALQL = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(samples=2, calibrated=True, lagrange=True))
-
-
-def make_batch(seed: int = 0, rows: int = BATCH) -> Batch:
-    rng = np.random.default_rng(seed)
-    return Batch(
-        observations=jnp.asarray(rng.normal(size=(rows, OBSERVATIONS)), jnp.float32),
-        actions=jnp.asarray(rng.uniform(-1, 1, (rows, ACTIONS)), jnp.float32),
-        rewards=jnp.asarray(rng.normal(size=rows), jnp.float32),
-        masks=jnp.asarray(rng.random(rows) > 0.2, jnp.float32),
-        next_observations=jnp.asarray(rng.normal(size=(rows, OBSERVATIONS)), jnp.float32),
-        mc_returns=jnp.zeros(rows, jnp.float32),
-    )
-
-
-def standardizer() -> Standardizer:
-    return Standardizer(jnp.full(OBSERVATIONS, 0.5, jnp.float32), jnp.full(OBSERVATIONS, 2.0, jnp.float32))
-
-
-@functools.cache
-def make_agent(**changes):
-    spec = AgentSpec(OBSERVATIONS, ACTIONS, hidden_dims=(16, 16), **{"value": True, "target_actor": True, **changes})
-    return jax.jit(lambda key: create_agent(spec, key, standardizer()))(jax.random.key(1))
-
-
-update = jax.jit(step, static_argnums=3)
-
-
-def identical(left, right) -> bool:
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 def moved(terms: Terms, steps: int = 2, **changes) -> set[str]:
@@ -222,14 +196,6 @@ def test_penalty_at_policy_actions_alone_measures_no_other_points():
     assert "score_explained_data" not in info
 
 
-def run(terms: Terms, steps: int, mc_return: float = 0.0):
-    state = make_agent()
-    for index in range(steps):
-        batch = make_batch(index)._replace(mc_returns=jnp.full(BATCH, mc_return))
-        state, info = update(state, batch, jax.random.key(index), terms)
-    return state, info
-
-
 @pytest.mark.parametrize("policy_fraction", [0.0, 0.5])
 def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fraction):
     def score_terms(batch_fraction: float) -> Terms:
@@ -247,41 +213,6 @@ def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fractio
     assert identical(shared_info, alone_info)
     whole, _ = update(make_agent(), batch, key, score_terms(1.0))
     assert not identical(whole.critic.params, shared.critic.params)
-
-
-def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share():
-    def imitation(batch_fraction: float) -> Terms:
-        return Terms(
-            score_penalty=catalogue.ScorePenaltyTerm(batch_fraction=batch_fraction),
-            behavior_cloning=catalogue.BehaviorCloningTerm(),
-        )
-
-    batch, key = make_batch(), jax.random.key(5)
-    shared_state, shared = update(make_agent(), batch, key, imitation(0.25))
-    whole_state, _ = update(make_agent(), batch, key, imitation(1.0))
-    _, alone = update(make_agent(), batch.share(0.25), key, imitation(1.0))
-    for name in ("entropy", "q_policy"):
-        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-6)
-    assert identical(shared_state.actor.params, whole_state.actor.params)
-
-
-def test_noise_on_observations_is_in_spreads_of_the_data():
-    rows, scale = 20_000, 0.3
-    one = make_batch(rows=1)
-    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
-    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=scale))
-    agent = make_agent()
-    # Steep enough for the noise to show.
-    agent = agent.replace(actor=agent.actor.replace(params=jax.tree.map(lambda leaf: 5.0 * leaf, agent.actor.params)))
-    noise = np.random.default_rng(1).normal(0.0, scale, (rows, OBSERVATIONS))
-    noised = standardizer()(batch.observations) + jnp.asarray(noise, jnp.float32)
-    modes = jnp.tanh(agent.actor.apply_fn(agent.actor.params, noised)[0])
-    errors = jnp.mean((modes - batch.actions) ** 2, axis=-1)
-    clean = jnp.tanh(agent.actor.apply_fn(agent.actor.params, standardizer()(one.observations))[0])
-    _, info = update(agent, batch, jax.random.key(2), terms)
-    standard_error = float(jnp.std(errors)) / rows**0.5
-    assert float(info["bc_loss"]) == pytest.approx(float(jnp.mean(errors)), abs=6 * standard_error)
-    assert abs(float(jnp.mean((clean - one.actions) ** 2)) - float(jnp.mean(errors))) > 20 * standard_error
 
 
 @pytest.mark.parametrize(
@@ -316,16 +247,6 @@ def test_what_is_drawn_together_has_keys_of_its_own(monkeypatch, terms, function
         step(make_agent(), make_batch(), jax.random.key(0), terms)
     assert len(keys) == 2
     assert len({tuple(key) for key in keys.values()}) == 2
-
-
-def test_noise_on_observations_is_the_imitation_s_alone():
-    noisy = dataclasses.replace(IQL, advantage_weighted=catalogue.AdvantageWeightedTerm(observation_noise=0.1))
-    (plain, plain_info), (noised, info) = run(IQL, 2), run(noisy, 2)
-    assert not identical(noised.actor.params, plain.actor.params)
-    for name in ("critic", "target_critic", "value"):
-        assert identical(getattr(noised, name), getattr(plain, name))
-    for name in ("advantage", "advantage_weight"):
-        assert identical(info[name], plain_info[name])
 
 
 def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
@@ -363,15 +284,6 @@ def test_gradients_of_values_and_penalty_add_up_to_the_critics():
     assert {"score_explained_policy", "score_explained_data"} <= set(info)
     _, plain = run(dataclasses.replace(terms, score_penalty=None), 1)
     assert float(plain["critic_gradient_norm"]) == pytest.approx(value, rel=1e-4)
-
-
-def test_an_actor_that_imitates_is_logged_as_one_that_follows_the_critic():
-    _, followed = run(catalogue.smac(), 1)
-    imitating = {"sac_actor": None, "temperature": None, "behavior_cloning": catalogue.BehaviorCloningTerm()}
-    _, imitated = run(catalogue.smac(**imitating), 1)
-    for name in ("entropy", "q_policy"):
-        # When they are measured the critic has moved alike in both, the actor in neither.
-        assert float(imitated[name]) == pytest.approx(float(followed[name]), rel=1e-5)
 
 
 def test_cql_without_weight_is_temporal_difference_learning():

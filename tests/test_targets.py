@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import ACTIONS, BATCH, IQL, identical, make_agent, make_batch, update
+from agents import ACTIONS, BATCH, IQL, identical, make_agent, make_batch, update
 
 from smac_jax.agent import step
 from smac_jax.agent import terms as catalogue

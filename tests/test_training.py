@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import ACTIONS, CALQL, IQL, OBSERVATIONS, identical, make_batch, standardizer
+from agents import ACTIONS, CALQL, IQL, OBSERVATIONS, identical, make_batch, standardizer
 
 from launch.session import log_infos
 from smac_jax.agent import AgentSpec, act_seeds, create_agents

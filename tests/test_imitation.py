@@ -1,0 +1,66 @@
+"""Actors that imitate: what they see, and what is logged of them."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agents import IQL, OBSERVATIONS, identical, make_agent, make_batch, run, standardizer, update
+
+from smac_jax.agent import terms as catalogue
+from smac_jax.agent.terms import Terms
+
+
+def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share():
+    def imitation(batch_fraction: float) -> Terms:
+        return Terms(
+            score_penalty=catalogue.ScorePenaltyTerm(batch_fraction=batch_fraction),
+            behavior_cloning=catalogue.BehaviorCloningTerm(),
+        )
+
+    batch, key = make_batch(), jax.random.key(5)
+    shared_state, shared = update(make_agent(), batch, key, imitation(0.25))
+    whole_state, _ = update(make_agent(), batch, key, imitation(1.0))
+    _, alone = update(make_agent(), batch.share(0.25), key, imitation(1.0))
+    for name in ("entropy", "q_policy"):
+        np.testing.assert_allclose(shared[name], alone[name], rtol=1e-6)
+    assert identical(shared_state.actor.params, whole_state.actor.params)
+
+
+def test_noise_on_observations_is_in_spreads_of_the_data():
+    rows, scale = 20_000, 0.3
+    one = make_batch(rows=1)
+    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
+    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=scale))
+    agent = make_agent()
+    # Steep enough for the noise to show.
+    agent = agent.replace(actor=agent.actor.replace(params=jax.tree.map(lambda leaf: 5.0 * leaf, agent.actor.params)))
+    noise = np.random.default_rng(1).normal(0.0, scale, (rows, OBSERVATIONS))
+    noised = standardizer()(batch.observations) + jnp.asarray(noise, jnp.float32)
+    modes = jnp.tanh(agent.actor.apply_fn(agent.actor.params, noised)[0])
+    errors = jnp.mean((modes - batch.actions) ** 2, axis=-1)
+    clean = jnp.tanh(agent.actor.apply_fn(agent.actor.params, standardizer()(one.observations))[0])
+    _, info = update(agent, batch, jax.random.key(2), terms)
+    standard_error = float(jnp.std(errors)) / rows**0.5
+    assert float(info["bc_loss"]) == pytest.approx(float(jnp.mean(errors)), abs=6 * standard_error)
+    assert abs(float(jnp.mean((clean - one.actions) ** 2)) - float(jnp.mean(errors))) > 20 * standard_error
+
+
+def test_noise_on_observations_is_the_imitation_s_alone():
+    noisy = dataclasses.replace(IQL, advantage_weighted=catalogue.AdvantageWeightedTerm(observation_noise=0.1))
+    (plain, plain_info), (noised, info) = run(IQL, 2), run(noisy, 2)
+    assert not identical(noised.actor.params, plain.actor.params)
+    for name in ("critic", "target_critic", "value"):
+        assert identical(getattr(noised, name), getattr(plain, name))
+    for name in ("advantage", "advantage_weight"):
+        assert identical(info[name], plain_info[name])
+
+
+def test_an_actor_that_imitates_is_logged_as_one_that_follows_the_critic():
+    _, followed = run(catalogue.smac(), 1)
+    imitating = {"sac_actor": None, "temperature": None, "behavior_cloning": catalogue.BehaviorCloningTerm()}
+    _, imitated = run(catalogue.smac(**imitating), 1)
+    for name in ("entropy", "q_policy"):
+        # When they are measured the critic has moved alike in both, the actor in neither.
+        assert float(imitated[name]) == pytest.approx(float(followed[name]), rel=1e-5)
