@@ -94,8 +94,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.value = ConfigDict()
     terms.value.weight = 1.0 if built_in else 0.0
     terms.value.expectile = 0.7
-    # What it is an expectile of: the target `critic`'s values of the data's actions, or one-step targets (`td`) of its
-    # own, which know nothing of the score and weigh the imitation below. Not tried on kitchen and AntMaze.
+    # What it is an expectile of: the target `critic`'s values of the data's actions, or targets (`td`) of its own,
+    # which know nothing of the score and weigh the imitation below. Not tried on kitchen and AntMaze.
     terms.value.target = "td" if weighted else "critic"
     # Steps of those targets, and of the advantages that weigh the imitation. What one step of 100 or 200 is worth is
     # less than the state value's errors: imitations of door have 0.52 with ten, 0.50 with five, 0.40 with one and 0.38

@@ -53,8 +53,8 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     spec = environment_spec(dataset)
     task = get_task(config.task, spec)
     reward, terms = config.reward, make_terms(config)
-    learner = terms.discount, reward.scale, reward.shift, reward.normalize, terms.lookahead
-    data = load_offline_data(dataset, task, *learner)
+    scale = (reward.scale, reward.shift, reward.normalize)
+    data = load_offline_data(dataset, task, terms.discount, *scale, lookahead=terms.lookahead)
     make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
 

@@ -36,6 +36,9 @@ def look_ahead(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the next `steps` steps bring, and where they lead; fewer where the recorded episode ends before.
 
+    The parts of n-step returns (Sutton & Barto, 2018, "Reinforcement Learning", section 7.1), of the policy that was
+    recorded: nothing corrects them for another.
+
     Args:
         rewards: (T,), in the learner's reward.
         observations: (T + 1, O).
