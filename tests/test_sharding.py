@@ -43,7 +43,8 @@ def in_process(case: Callable, *arguments: object, flags: str = "") -> None:
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
+            # Ours first: what is no flag ends XLA's reading of those behind it.
+            "XLA_FLAGS": f"{flags} {os.environ.get('XLA_FLAGS', '')}",
         },
         capture_output=True,
         text=True,
