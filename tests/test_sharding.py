@@ -43,8 +43,7 @@ def in_process(case: Callable, *arguments: object, flags: str = "") -> None:
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            # Ours first: what is no flag ends XLA's reading of those behind it.
-            "XLA_FLAGS": f"{flags} {os.environ.get('XLA_FLAGS', '')}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}",
         },
         capture_output=True,
         text=True,
