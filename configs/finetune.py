@@ -18,6 +18,28 @@ EXPLORATION_NOISE = 0.1
 OFFLINE = {"iql": iql, "cql": cql, "calql": calql}
 """Offline methods that go on online with their own terms."""
 
+# What the checkpoint has settled: its arrays would not fit, or not mean the same, under other values.
+_SETTLED = (
+    "algorithm",
+    "online_algorithm",
+    "task",
+    "network",
+    "reward",
+    "temperature",
+    "kappa",
+    "offline",
+    "online.actor_learning_rate",
+    "online.critic_learning_rate",
+    "optimizer.name",
+    "optimizer.muon_every",
+    "terms.discount",
+)
+
+
+def is_settled(field: str) -> bool:
+    """Whether a field, such as `network.critics`, is the checkpoint's, and none that a fine-tuning may set."""
+    return any(field == settled or field.startswith(f"{settled}.") for settled in _SETTLED)
+
 
 def _fields(terms: Terms) -> ConfigDict:
     """Terms as configuration fields, without those that are off."""

@@ -42,24 +42,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; made if m
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download the dataset if it is not local.")
 
 
-# What the checkpoint has settled: its arrays would not fit, or not mean the same, under other values.
-_SETTLED = (
-    "algorithm",
-    "online_algorithm",
-    "task",
-    "network",
-    "reward",
-    "temperature",
-    "kappa",
-    "offline",
-    "online.actor_learning_rate",
-    "online.critic_learning_rate",
-    "optimizer.name",
-    "optimizer.muon_every",
-    "terms.discount",
-)
-
-
 def pretrained_run(checkpoint: Path) -> dict[str, Any]:
     """The `run` record of a pre-training.
 
@@ -89,7 +71,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     config_flags.DEFINE_config_dict("config", online_methods.from_checkpoint(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
     for name in program.overrides():
-        if any(name == settled or name.startswith(f"{settled}.") for settled in _SETTLED):
+        if online_methods.is_settled(name):
             raise InputError(f"--config.{name} is settled by the checkpoint; pretrain with it instead")
     return rest
 

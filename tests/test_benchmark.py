@@ -153,6 +153,11 @@ def test_a_record_that_no_benchmark_wrote_is_refused(cells, tmp_path, record):
             {"online": {"step": 8}},
             "the suite's finetune sets online.step, which smac followed by sac has not",
         ),
+        (
+            "finetune",
+            {"network": {"critics": 3}},
+            "the suite's finetune sets network.critics, which smac followed by sac takes from its checkpoint",
+        ),
         ("tasks.a", suites.task("pointmaze", "a/b-v0", pretrain={"kapa": 1}), "pretrain sets kapa, which"),
         ("tasks.a", suites.task("maze", "a/b-v0"), "unknown task 'maze'"),
         ("tasks.a.dataset", None, "task 'a' of the suite lacks fields"),

@@ -17,6 +17,24 @@ def _unknown(fields: ConfigDict, config: ConfigDict, prefix: str = "") -> Iterat
             yield from _unknown(value, config[name], f"{prefix}{name}.")
 
 
+def _names(fields: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all fields."""
+    for name, value in fields.items():
+        if isinstance(value, ConfigDict):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _check_settled(suite: ConfigDict, task: ConfigDict, owner: str) -> None:
+    """Raise `InputError` where suite or task set a field of the fine-tunings that the checkpoint has settled."""
+    for name in (name for fields in (suite, task) for name in _names(fields.finetune)):
+        if finetune.is_settled(name):
+            raise InputError(
+                f"the suite's finetune sets {name}, which {owner} takes from its checkpoint; set it in pretrain"
+            )
+
+
 def _merge(phase: str, suite: ConfigDict, task: ConfigDict, config: ConfigDict, owner: str) -> ConfigDict:
     """A configuration with what suite and task set of a phase; raises `InputError` where that cannot be."""
     merged = ConfigDict(config.to_dict())
@@ -51,7 +69,9 @@ def check_methods(suite: ConfigDict) -> None:
             config = _merge("pretrain", suite, task, config, owner)
             for online in (pair[1] for pair in suite.pairs if pair[0] == offline and pair[1] in suite.online):
                 tuned = finetune.from_checkpoint(config, online)
-                _merge("finetune", suite, task, tuned, f"{offline} followed by {online}")
+                owner = f"{offline} followed by {online}"
+                _merge("finetune", suite, task, tuned, owner)
+                _check_settled(suite, task, owner)
         for online in suite.scratch:
             owner, config = f"configs/{online}.py:{task.config}", _methods.get_config(online, task.config)
             _merge("finetune", suite, task, config, owner)
