@@ -72,6 +72,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # The density that the critic's values stand on is the imitating actor's, averaged over its last updates. That
     # average is what is evaluated, and handed over at the switch, where the density stays.
     terms.anchor_follows = built_in
+    # Steps by which imitations run ahead of the data. A hand's actions are positions that it takes a few steps to
+    # reach, and its demonstrations are slow: three quarters of door's take longer than an evaluation lasts.
+    terms.lead = 3 if adroit else 0
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
     terms.max_log_snr = 6.0

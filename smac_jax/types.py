@@ -41,6 +41,8 @@ class Batch(NamedTuple):
         next_observations: (N, O) float32.
         mc_returns: (N,) float32, discounted return to the end of the recorded episode; -inf where unknown.
         lookahead: more than one step, for state values that are learned from them; None where none are.
+        later_actions: (N, A) float32 in [-1, 1], recorded a few steps after each of the actions, in an episode's last
+            rows its last; for imitations that lead. None where none do.
     """
 
     observations: jax.Array
@@ -50,6 +52,7 @@ class Batch(NamedTuple):
     next_observations: jax.Array
     mc_returns: jax.Array
     lookahead: Lookahead | None = None
+    later_actions: jax.Array | None = None
 
     def share(self, fraction: float) -> "Batch":
         """The first `fraction` of the rows, at least one; the batch itself, uncopied, for a fraction of 1."""

@@ -187,6 +187,12 @@ def test_values_of_sparse_data_that_mostly_fails_look_ahead(task, steps):
     assert make_terms(iql.get_config(task)).lookahead == 1
 
 
+def test_imitations_of_a_hand_lead():
+    assert {task: make_terms(smac.get_config(task)).lead for task in TASKS} == {
+        task: 3 if task == "adroit_binary" else 0 for task in TASKS
+    }
+
+
 @pytest.mark.parametrize("task", ["locomotion", "generic"])
 def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_slowly(task):
     config = smac.get_config(task)

@@ -115,6 +115,7 @@ def test_dataset_becomes_transitions(create):
     np.testing.assert_allclose(batch.mc_returns, [0.75, 3.5, 9.0, 18.5, 19.0])
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(batch)} == {"float32"}
     assert batch.lookahead is None
+    assert batch.later_actions is None
 
 
 def test_standardizer_scales_all_but_nearly_constant_dimensions(create):
@@ -158,6 +159,14 @@ def test_looking_ahead_ends_with_the_episode(create):
     np.testing.assert_allclose(ahead.discounts, [0.25, 0.0, 0.0, 0.25, 0.5])
     np.testing.assert_allclose(ahead.observations, [[p, 7.0, -p] for p in (2, 3, 3, 102, 102)])
     assert {str(leaf.dtype) for leaf in ahead} == {"float32"}
+
+
+def test_later_actions_are_of_the_same_episode(create):
+    data = load_offline_data(create(toy_episodes()), TOY_TASK, 0.5, reward_scale=10.0, reward_shift=-1.0, lead=2)
+    np.testing.assert_allclose(data.batch.actions[:, 0], [-1.0, 0.0, 1.0, -0.5, 0.5])
+    # Episodes of three and two steps: where two more were not recorded it is the last.
+    np.testing.assert_allclose(data.batch.later_actions[:, 0], [1.0, 1.0, 1.0, 0.5, 0.5])
+    assert str(data.batch.later_actions.dtype) == "float32"
 
 
 @pytest.mark.parametrize("terminated", [False, True])

@@ -29,7 +29,7 @@ def compile_step(config):
     arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     chosen = make_terms(config)
     ahead = Lookahead(arrays[2], arrays[3], arrays[0]) if chosen.lookahead > 1 else None
-    batch = Batch(*arrays, lookahead=ahead)
+    batch = Batch(*arrays, lookahead=ahead, later_actions=arrays[1] if chosen.lead > 0 else None)
     return (
         jax.jit(lambda state, batch, key: step(state, batch, key, chosen))
         .lower(state, batch, jax.random.key(0))

@@ -10,6 +10,7 @@ from agents import IQL, OBSERVATIONS, identical, make_agent, make_batch, run, st
 
 from smac_jax.agent import terms as catalogue
 from smac_jax.agent.terms import Terms
+from smac_jax.errors import InputError
 
 
 def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share():
@@ -55,6 +56,39 @@ def test_noise_on_observations_is_the_imitation_s_alone():
         assert identical(getattr(noised, name), getattr(plain, name))
     for name in ("advantage", "advantage_weight"):
         assert identical(info[name], plain_info[name])
+
+
+@pytest.mark.parametrize("terms", [Terms(behavior_cloning=catalogue.BehaviorCloningTerm(loss_type="log_prob")), IQL])
+def test_an_imitation_that_leads_follows_the_later_actions_and_nothing_else_does(terms):
+    batch, later, key = make_batch(), make_batch(7).actions, jax.random.key(3)
+    plain, _ = update(make_agent(), batch, key, terms)
+    ahead, _ = update(make_agent(), batch._replace(later_actions=later), key, dataclasses.replace(terms, lead=2))
+    assert not identical(ahead.actor.params, plain.actor.params)
+    for name in ("critic", "target_critic", "value"):
+        assert identical(getattr(ahead, name), getattr(plain, name))
+    # What is there and not asked for changes nothing.
+    unasked, _ = update(make_agent(), batch._replace(later_actions=later), key, terms)
+    assert identical(unasked.actor.params, plain.actor.params)
+
+
+def test_an_imitation_of_later_actions_moves_towards_them_alone():
+    """Its gradient is the plain one of a batch whose actions are the later ones."""
+    batch, later = make_batch(), make_batch(7).actions
+    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
+    led, info = update(
+        make_agent(), batch._replace(later_actions=later), jax.random.key(0), dataclasses.replace(terms, lead=1)
+    )
+    moved, expected = update(make_agent(), batch._replace(actions=later), jax.random.key(0), terms)
+    assert identical(led.actor.params, moved.actor.params)
+    assert float(info["bc_loss"]) == float(expected["bc_loss"])
+
+
+def test_a_lead_needs_later_actions():
+    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), lead=2)
+    with pytest.raises(InputError, match=r"terms\.lead above 0 needs batches with `later_actions`; load the data with"):
+        update(make_agent(), make_batch(), jax.random.key(0), terms)
+    with pytest.raises(InputError, match=r"terms\.lead=-1 must be a number from 0 on"):
+        Terms(lead=-1)
 
 
 def test_an_actor_that_imitates_is_logged_as_one_that_follows_the_critic():

@@ -15,6 +15,7 @@ _RANGES = {
     "policy_delay": (1, _INFINITE),
     "target_delay": (1, _INFINITE),
     "steps": (1, _INFINITE),
+    "lead": (0, _INFINITE),
     "samples": (1, _INFINITE),
     "subset": (0, _INFINITE),
     "smoothing": (0.0, _INFINITE),

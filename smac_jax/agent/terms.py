@@ -180,6 +180,8 @@ class Terms:
         target_delay: the targets move on every `target_delay`-th step (TD3 uses 2).
         anchor_follows: the anchor, on which the critic's values stand, is an average of the actor over its last
             updates, and what the phase leaves behind as the policy; it stays otherwise.
+        lead: steps by which imitations run ahead of the data: the actions that were recorded so many steps after the
+            batch's are imitated.
         min_log_snr: noisiest level of denoising, penalty and distillation, log(abar / (1 - abar)).
         max_log_snr: cleanest level.
         td: critic term.
@@ -200,6 +202,7 @@ class Terms:
     policy_delay: int = 1
     target_delay: int = 1
     anchor_follows: bool = False
+    lead: int = 0
     min_log_snr: float = -1.0
     max_log_snr: float = 6.0
     td: TDTerm | None = None

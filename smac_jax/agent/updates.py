@@ -85,6 +85,15 @@ def _noised(observations: jax.Array, key: jax.Array, scale: float) -> jax.Array:
     return observations + scale * jax.random.normal(key, observations.shape, observations.dtype)
 
 
+def _imitated(batch: Batch, lead: int) -> jax.Array:
+    """Actions (B, A) that an imitation follows."""
+    if lead == 0:
+        return batch.actions
+    if batch.later_actions is None:
+        raise InputError("terms.lead above 0 needs batches with `later_actions`; load the data with the same lead")
+    return batch.later_actions
+
+
 def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple[TrainState, Info]:
     """Move the actor along all its terms."""
     sample_key, distillation_key = jax.random.split(key)
@@ -122,14 +131,15 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
             parts.append((td3.weight, result))
         if bc := terms.behavior_cloning:
             observations = _noised(batch.observations, noise_key, bc.observation_noise)
-            result = losses.behavior_cloning(actor_apply, params, observations, batch.actions, loss_type=bc.loss_type)
+            actions = _imitated(batch, terms.lead)
+            result = losses.behavior_cloning(actor_apply, params, observations, actions, loss_type=bc.loss_type)
             parts.append((bc.weight, result))
         if awr := terms.advantage_weighted:
             result = losses.advantage_weighted_actor(
                 actor_apply,
                 params,
                 _noised(batch.observations, noise_key, awr.observation_noise),
-                batch.actions,
+                _imitated(batch, terms.lead),
                 advantages(state, batch, terms),
                 inverse_temperature=awr.inverse_temperature,
                 max_weight=awr.max_weight,

@@ -227,6 +227,7 @@ def load_offline_data(
     reward_shift: float,
     normalize: bool = False,
     lookahead: int = 1,
+    lead: int = 0,
 ) -> OfflineData:
     """Turn a dataset into transitions on the device.
 
@@ -238,6 +239,7 @@ def load_offline_data(
         reward_shift: see `reward_scale`.
         normalize: multiply the scale by 1000 / (largest - smallest return), as IQL does on locomotion.
         lookahead: steps that the batch looks ahead; with 1 it has no `Lookahead`.
+        lead: steps after which its later actions were recorded; with 0 it has none.
 
     Returns:
         Transitions and what goes with them. Time-outs are not terminal: their mask stays 1.
@@ -249,7 +251,7 @@ def load_offline_data(
     spec, box = environment_spec(dataset), dataset.spec.action_space
     assert isinstance(box, gym.spaces.Box)
     names = ("observations", "actions", "rewards", "masks", "next_observations", "mc_returns")
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in (*names, *(["later_actions"] if lead > 0 else []))}
     aheads: list[tuple[np.ndarray, ...]] = []
     relabelled = [
         relabel_episode(episode, task, spec, f"{dataset.spec.dataset_id} episode {index}")
@@ -258,9 +260,11 @@ def load_offline_data(
     if normalize:
         reward_scale *= 1000.0 / _return_range(relabelled, dataset.spec.dataset_id)
     for episode in relabelled:
-        actions = 2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0
+        actions = np.clip(2.0 * (episode.actions - box.low) / (box.high - box.low) - 1.0, -1.0, 1.0)
         columns["observations"].append(episode.observations[:-1])
-        columns["actions"].append(np.clip(actions, -1.0, 1.0))
+        columns["actions"].append(actions)
+        if lead > 0:
+            columns["later_actions"].append(actions[np.minimum(np.arange(len(actions)) + lead, len(actions) - 1)])
         rewards = reward_scale * episode.rewards + reward_shift
         columns["rewards"].append(rewards)
         columns["masks"].append(1.0 - episode.terminations)
