@@ -104,6 +104,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # less than the state value's errors: imitations of door have 0.52 with ten, 0.50 with five, 0.40 with one and 0.38
     # with twenty, of pen 0.57 for 0.56. HalfCheetah, whose rewards are dense, has 0.29 with five for 0.30.
     terms.value.steps = 10 if adroit else 1
+    # Spread of the noise on the observations whose values are fitted, as below for the imitation, which goes with it.
+    terms.value.observation_noise = 0.3 if adroit else 0.0
 
     # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.
     terms.score_penalty = ConfigDict()
@@ -152,7 +154,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # leaves so few actions that imitations of them vary between nothing and the best.
     terms.advantage_weighted.inverse_temperature = 2.0 if adroit else 0.5 if weighted else 1.0
     terms.advantage_weighted.max_weight = 100.0
-    terms.advantage_weighted.observation_noise = 0.0
+    # Spread of the noise on the observations that imitation and advantages see, in standard deviations of the data.
+    terms.advantage_weighted.observation_noise = 0.3 if adroit else 0.0
 
     # Automatic temperature; 0 holds it at its initial value. On narrow data the target entropy lies far above the
     # data's own, and chasing it would wash the policy out.

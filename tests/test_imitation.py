@@ -50,12 +50,39 @@ def test_noise_on_observations_is_in_spreads_of_the_data():
 
 def test_noise_on_observations_is_the_imitation_s_alone():
     noisy = dataclasses.replace(IQL, advantage_weighted=catalogue.AdvantageWeightedTerm(observation_noise=0.1))
-    (plain, plain_info), (noised, info) = run(IQL, 2), run(noisy, 2)
+    plain, noised = run(IQL, 2)[0], run(noisy, 2)[0]
     assert not identical(noised.actor.params, plain.actor.params)
     for name in ("critic", "target_critic", "value"):
         assert identical(getattr(noised, name), getattr(plain, name))
-    for name in ("advantage", "advantage_weight"):
-        assert identical(info[name], plain_info[name])
+
+
+def test_state_values_see_noise_at_what_they_are_fitted_to_and_where_advantages_are_weighed():
+    rows, scale = 20_000, 0.3
+    one = make_batch(rows=1)
+    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
+    value = catalogue.ValueTerm(target="td", observation_noise=scale)
+    weighted = catalogue.AdvantageWeightedTerm(observation_noise=scale)
+    agent = make_agent()
+    agent = agent.replace(value=agent.value.replace(params=jax.tree.map(lambda leaf: 2.0 * leaf, agent.value.params)))
+
+    def values(agent, observations, noise=0.0):
+        return np.asarray(agent.value.apply_fn(agent.value.params, standardizer()(observations) + noise))
+
+    def target(agent):
+        return float((one.rewards + 0.99 * one.masks * values(agent, one.next_observations))[0])
+
+    noise = np.random.default_rng(1).normal(0.0, scale, (rows, OBSERVATIONS)).astype(np.float32)
+    after, info = update(agent, batch, jax.random.key(2), Terms(value=value, advantage_weighted=weighted))
+    differences = target(agent) - values(agent, batch.observations, noise)
+    losses = np.where(differences < 0, 0.3, 0.7) * differences**2
+    assert float(info["value_loss"]) == pytest.approx(np.mean(losses), abs=6 * np.std(losses) / rows**0.5)
+    advantages = target(after) - values(after, batch.observations, noise)
+    standard_error = float(np.std(advantages)) / rows**0.5
+    assert float(info["advantage"]) == pytest.approx(np.mean(advantages), abs=6 * standard_error)
+    # The noise shows in both.
+    _, plain = update(agent, batch, jax.random.key(2), Terms(value=catalogue.ValueTerm(target="td")))
+    assert abs(float(plain["value_loss"]) - np.mean(losses)) > 20 * np.std(losses) / rows**0.5
+    assert abs(target(after) - float(values(after, one.observations)[0]) - np.mean(advantages)) > 20 * standard_error
 
 
 @pytest.mark.parametrize("terms", [Terms(behavior_cloning=catalogue.BehaviorCloningTerm(loss_type="log_prob")), IQL])

@@ -80,13 +80,13 @@ def step(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) -> tuple
     )
     if ahead := batch.lookahead:
         batch = batch._replace(lookahead=ahead._replace(observations=standardize(ahead.observations)))
-    denoiser_key, critic_key, actor_key = (jax.random.fold_in(key, index) for index in range(3))
+    denoiser_key, critic_key, actor_key, value_key = (jax.random.fold_in(key, index) for index in range(4))
     info: Info = {}
     if terms.denoising:
         denoiser, denoiser_info = updates.update_denoiser(state, batch, denoiser_key, terms.denoising, terms)
         state, info = state.replace(denoiser=denoiser), info | denoiser_info
     if terms.value:
-        value, value_info = updates.update_value(state, batch, terms.value, terms)
+        value, value_info = updates.update_value(state, batch, value_key, terms.value, terms)
         state, info = state.replace(value=value), info | value_info
     if terms.trains_critic:
         state, critic_info = update_critic(state, batch, critic_key, terms)

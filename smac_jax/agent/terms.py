@@ -92,12 +92,15 @@ class ValueTerm:
             over what the environment did.
         steps: of `td`, and of the advantages that are taken from it. Errors of the state value weigh less in an
             advantage of several, and what the recorded behaviour did next more.
+        observation_noise: as in `BehaviorCloningTerm`, on the observations whose values are fitted; those that the
+            targets are taken from have none.
     """
 
     weight: float = 1.0
     expectile: float = 0.7
     target: Literal["critic", "td"] = "critic"
     steps: int = 1
+    observation_noise: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +148,7 @@ class BehaviorCloningTerm:
 class AdvantageWeightedTerm:
     """Imitation weighted by exp(inverse_temperature * advantage), at most `max_weight` (IQL).
 
-    `observation_noise` as in `BehaviorCloningTerm`; the advantages see no noise.
+    `observation_noise` as in `BehaviorCloningTerm`; the state value in the advantages sees the same observations.
     """
 
     weight: float = 1.0

@@ -55,34 +55,37 @@ def action_values(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
     return jnp.min(values, axis=0)
 
 
-def update_value(state: AgentState, batch: Batch, term: ValueTerm, terms: Terms) -> tuple[TrainState, Info]:
+def _noised(observations: jax.Array, key: jax.Array, scale: float) -> jax.Array:
+    """Standardised observations (B, O) with Gaussian noise, for networks that small errors shall not lead astray.
+
+    To first order it penalises how steeply what is fitted depends on the observation (Bishop, 1995, "Training with
+    noise is equivalent to Tikhonov regularization").
+    """
+    if scale == 0.0:
+        return observations
+    return observations + scale * jax.random.normal(key, observations.shape, observations.dtype)
+
+
+def update_value(
+    state: AgentState, batch: Batch, key: jax.Array, term: ValueTerm, terms: Terms
+) -> tuple[TrainState, Info]:
     """Fit the state value to an expectile of the values of the batch's actions."""
     value = require(state.value, "value")
     values = action_values(state, batch, terms)
+    observations = _noised(batch.observations, key, term.observation_noise)
 
     def loss_fn(params: Params) -> tuple[jax.Array, Info]:
-        loss, info = losses.expectile_value(value.apply_fn, params, batch.observations, values, level=term.expectile)
+        loss, info = losses.expectile_value(value.apply_fn, params, observations, values, level=term.expectile)
         return term.weight * loss, info
 
     gradients, info = jax.grad(loss_fn, has_aux=True)(value.params)
     return apply_gradients(value, gradients, state.step), info
 
 
-def advantages(state: AgentState, batch: Batch, terms: Terms) -> jax.Array:
-    """Advantages (B,) of the batch's actions: their values less the state value."""
+def advantages(state: AgentState, batch: Batch, observations: jax.Array, terms: Terms) -> jax.Array:
+    """Advantages (B,) of the batch's actions: their values less the state value at `observations`."""
     value = require(state.value, "value")
-    return action_values(state, batch, terms) - value.apply_fn(value.params, batch.observations)
-
-
-def _noised(observations: jax.Array, key: jax.Array, scale: float) -> jax.Array:
-    """Standardised observations (B, O) with Gaussian noise, for imitations that small errors shall not lead astray.
-
-    To first order it penalises how steeply the policy depends on the observation (Bishop, 1995, "Training with noise is
-    equivalent to Tikhonov regularization").
-    """
-    if scale == 0.0:
-        return observations
-    return observations + scale * jax.random.normal(key, observations.shape, observations.dtype)
+    return action_values(state, batch, terms) - value.apply_fn(value.params, observations)
 
 
 def _imitated(batch: Batch, lead: int) -> jax.Array:
@@ -135,12 +138,13 @@ def update_actor(state: AgentState, batch: Batch, key: jax.Array, terms: Terms) 
             result = losses.behavior_cloning(actor_apply, params, observations, actions, loss_type=bc.loss_type)
             parts.append((bc.weight, result))
         if awr := terms.advantage_weighted:
+            observations = _noised(batch.observations, noise_key, awr.observation_noise)
             result = losses.advantage_weighted_actor(
                 actor_apply,
                 params,
-                _noised(batch.observations, noise_key, awr.observation_noise),
+                observations,
                 _imitated(batch, terms.lead),
-                advantages(state, batch, terms),
+                advantages(state, batch, observations, terms),
                 inverse_temperature=awr.inverse_temperature,
                 max_weight=awr.max_weight,
             )
