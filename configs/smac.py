@@ -73,7 +73,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # average is what is evaluated, and handed over at the switch, where the density stays.
     terms.anchor_follows = built_in
     # Steps by which imitations run ahead of the data. A hand's actions are positions that it takes a few steps to
-    # reach, and its demonstrations are slow: three quarters of door's take longer than an evaluation lasts.
+    # reach, and its demonstrations are slow: three quarters of door's take longer than an evaluation lasts. Imitations
+    # of door open it in 0.54 of the episodes with 3, 0.35 without and 0.11 with 6, pen's stay at 0.57. In the kitchen,
+    # whose actions are velocities, 2 leave nothing of kitchen/complete.
     terms.lead = 3 if adroit else 0
     # Noise levels of the score, as log signal-to-noise ratio, from noisiest to cleanest.
     terms.min_log_snr = -1.0
@@ -104,7 +106,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # less than the state value's errors: imitations of door have 0.52 with ten, 0.50 with five, 0.40 with one and 0.38
     # with twenty, of pen 0.57 for 0.56. HalfCheetah, whose rewards are dense, has 0.29 with five for 0.30.
     terms.value.steps = 10 if adroit else 1
-    # Spread of the noise on the observations whose values are fitted, as below for the imitation, which goes with it.
+    # Spread of the noise on the observations whose values are fitted. On Adroit it goes with that of the imitation
+    # below: imitations of pen have 0.59 for 0.57 without, of door 0.50 for 0.54, by seeds that differ a third as much.
     terms.value.observation_noise = 0.3 if adroit else 0.0
 
     # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.
