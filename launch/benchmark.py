@@ -12,6 +12,7 @@ command again goes on where it stopped, and tries again what failed. Exit code 1
 --backend=ray connects to the cluster that RAY_ADDRESS names, which must share DIR and the datasets, or else starts it.
 """
 
+import operator
 import os
 import signal
 import sys
@@ -80,7 +81,7 @@ def other_results(path: Path, cells: Sequence[Cell], runs: Iterable[str]) -> lis
         InputError: the file has other columns, or a run's summary cannot be read.
     """
     failed = [row for row in read_rows(path, _COLUMNS) if row["status"] != DONE]
-    ours = {(cell.dataset, cell.offline, cell.online) for cell in cells}
+    ours = {(cell.task, cell.dataset, cell.offline, cell.online) for cell in cells}
     rows: list[Row] = []
     for name in sorted(set(runs) - {cell.name for cell in cells}):
         file = path.parent / name / SUMMARY_FILE
@@ -88,10 +89,9 @@ def other_results(path: Path, cells: Sequence[Cell], runs: Iterable[str]) -> lis
             summary = read_json(file)
             _, offline, online = split_name(name)
             rows += _score_rows((summary["task"], summary["dataset"], offline, online), summary["seeds"], DONE, summary)
-    done = ours | {(row["dataset"], row["offline_algorithm"], row["online_algorithm"]) for row in rows}
-    return rows + [
-        row for row in failed if (row["dataset"], row["offline_algorithm"], row["online_algorithm"]) not in done
-    ]
+    labels = operator.itemgetter(*_COLUMNS[:4])
+    done = ours | set(map(labels, rows))
+    return rows + [row for row in failed if labels(row) not in done]
 
 
 def write_results(path: Path, cells: Sequence[Cell], statuses: dict[str, str], others: Iterable[Row] = ()) -> None:

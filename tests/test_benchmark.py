@@ -302,6 +302,19 @@ def test_results_of_the_rest_are_those_of_the_runs_that_are_there(undisturbed):
     assert results(workdir) == one + one[:4], "a deleted run has no results"
 
 
+def test_what_failed_as_another_task_on_the_same_dataset_stays(undisturbed):
+    suite, reference, _ = undisturbed
+    workdir = suite.parent / "families"
+    shutil.copytree(reference, workdir)
+    failed = results(workdir)[0] | {"task": "generic", "offline_score": "", "status": f"{FAILED}why"}
+    with (workdir / "results.csv").open("a", newline="") as file:
+        csv.DictWriter(file, COLUMNS.split(","), lineterminator="\n").writerow(failed)
+    before = results(workdir)
+    execute(suite, workdir)
+    assert [row["status"] for row in results(workdir) if row["task"] == "generic"] == [failed["status"]]
+    assert len(results(workdir)) == len(before)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed benchmark's runs end by themselves")
 def test_killed_twice_it_ends_with_the_same_results(undisturbed):
     suite, reference, seconds = undisturbed
