@@ -48,6 +48,6 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         "adroit_binary": 0.5,
     }.get(config.task, 3.0)
     terms.advantage_weighted.max_weight = 100.0
-    # Noise on the observations that it sees, in standard deviations of the data.
+    # Spread of the noise on the observations that it and its advantages see, in standard deviations of the data.
     terms.advantage_weighted.observation_noise = 0.0
     return config
