@@ -54,8 +54,8 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     task = get_task(config.task, spec)
     reward, terms = config.reward, make_terms(config)
     scale = (reward.scale, reward.shift, reward.normalize)
-    ahead = {"lookahead": terms.lookahead, "lead": terms.lead}
-    data = load_offline_data(dataset, task, terms.discount, *scale, **ahead)
+    ahead = terms.lookahead, terms.lead
+    data = load_offline_data(dataset, task, terms.discount, *scale, *ahead)
     make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
 
