@@ -9,6 +9,7 @@ import minari
 import numpy as np
 import pytest
 from minari import DataCollector, StepDataCallback
+from minari.storage.local import list_local_datasets
 
 from smac_jax.agent import AgentSpec, Standardizer, act_seeds, create_agents
 from smac_jax.data.minari_dataset import (
@@ -387,6 +388,20 @@ def test_binary_recording_is_a_function_of_its_seed(binary):
     assert content_hash(first) == content_hash(again)
     assert not np.array_equal(first[2].observations[0], other[2].observations[0])
     assert not np.any(first[2].actions[0] == other[2].actions[0])
+
+
+def test_a_dataset_that_could_not_be_written_whole_is_not_there(binary, monkeypatch, minari_path):
+    shrink_clone(monkeypatch)
+    for error, raised in ((BlockingIOError("locked"), InputError), (KeyboardInterrupt(), KeyboardInterrupt)):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(DataCollector, "add_to_dataset", fail)
+        message = "another process opened pen/part-v0 before it was whole" if raised is InputError else ""
+        with pytest.raises(raised, match=message):
+            record_adroit_binary("pen/part-v0", binary[0], episodes=1)
+        assert "pen/part-v0" not in list_local_datasets()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from smac_jax.data.recipes.recording import (
     check_new_id,
     record_rollouts,
     recording_env,
+    remove_unless_whole,
     sampling_policy,
     simulator_versions,
 )
@@ -110,7 +111,8 @@ def record_adroit_binary(
         on_episode: called after each roll-out.
 
     Raises:
-        InputError: the source is not of this kind, the id is malformed, or the dataset exists already.
+        InputError: the source is not of this kind, the id is malformed, the dataset exists already, or another process
+            opened it before it was whole.
     """
     check_new_id(dataset_id)
     spec = environment_spec(source)
@@ -142,6 +144,7 @@ def record_adroit_binary(
         ),
         requirements=simulator_versions(),
     )
-    recorder.add_to_dataset(dataset)
+    with remove_unless_whole(dataset_id):
+        recorder.add_to_dataset(dataset)
     env.close()
     return open_dataset(dataset_id)

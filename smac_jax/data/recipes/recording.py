@@ -1,6 +1,8 @@
 """What the recipes share: checking a new id, environments that record themselves, and roll-outs."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from minari import DataCollector
 from minari.dataset.minari_dataset import parse_dataset_id
+from minari.storage import get_dataset_path
 from minari.storage.local import list_local_datasets
 
 from smac_jax.agent import AgentState, act_seeds
@@ -35,6 +38,24 @@ def check_new_id(dataset_id: str) -> None:
         raise InputError(f"{dataset_id} is no Minari id; write --output=NAMESPACE/NAME-v0") from error
     if dataset_id in list_local_datasets():
         raise InputError(f"the dataset {dataset_id} exists already; choose another --output, or delete it")
+
+
+@contextmanager
+def remove_unless_whole(dataset_id: str) -> Iterator[None]:
+    """Delete a dataset that exists already where adding to it fails: the part of it would pass for the whole.
+
+    Raises:
+        InputError: its file could not be opened, as another process reads it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(get_dataset_path(dataset_id))
+        if isinstance(error, BlockingIOError):
+            raise InputError(
+                f"another process opened {dataset_id} before it was whole; make it again, and read it when it is made"
+            ) from error
+        raise
 
 
 def recording_env(spec: EnvSpec, task: Task, **options: Any) -> tuple[gym.Env, DataCollector]:
