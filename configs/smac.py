@@ -107,7 +107,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # with twenty, of pen 0.57 for 0.56. HalfCheetah, whose rewards are dense, has 0.29 with five for 0.30.
     terms.value.steps = 10 if adroit else 1
     # Spread of the noise on the observations whose values are fitted. On Adroit it goes with that of the imitation
-    # below: imitations of pen have 0.59 for 0.57 without, of door 0.50 for 0.54, whose seeds differ a third as much.
+    # below: imitations of pen have 0.59 for 0.57 without, of few roll-outs of door 0.50 for 0.54, by seeds that differ
+    # less.
     terms.value.observation_noise = 0.3 if adroit else 0.0
 
     # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.

@@ -128,23 +128,23 @@ def record_adroit_binary(
     )
     clone = clone_behavior(data.batch, data.standardizer, seed)
     record_rollouts(env, sampling_policy(clone, seed, horizon), episodes, seed, steps, on_episode)
-    dataset = minari.create_dataset_from_buffers(
-        dataset_id,
-        demonstrations,
-        env=task_spec(spec, TASK),
-        observation_space=space,
-        action_space=source.spec.action_space,
-        algorithm_name="human demonstrations and roll-outs of their clone",
-        description=(
-            f"The {source.total_episodes} human demonstrations of {source.spec.dataset_id}, whole, and after them "
-            "roll-outs of a policy cloned from them by maximum likelihood on noised observations: actions sampled, "
-            f"{horizon} steps at most, ended at the first success. Rewards are the environment's own. It is of the "
-            'make-up of the "binary" data of AWAC, Cal-QL and RLPD (demonstrations and 500 roll-outs of a clone), and '
-            "is not their files, which were made with another clone."
-        ),
-        requirements=simulator_versions(),
-    )
     with remove_unless_whole(dataset_id):
+        dataset = minari.create_dataset_from_buffers(
+            dataset_id,
+            demonstrations,
+            env=task_spec(spec, TASK),
+            observation_space=space,
+            action_space=source.spec.action_space,
+            algorithm_name="human demonstrations and roll-outs of their clone",
+            description=(
+                f"The {source.total_episodes} human demonstrations of {source.spec.dataset_id}, whole, and after them "
+                "roll-outs of a policy cloned from them by maximum likelihood on noised observations: actions sampled, "
+                f"{horizon} steps at most, ended at the first success. Rewards are the environment's own. It is of the "
+                'make-up of the "binary" data of AWAC, Cal-QL and RLPD (demonstrations and 500 roll-outs of a clone), '
+                "and is not their files, which were made with another clone."
+            ),
+            requirements=simulator_versions(),
+        )
         recorder.add_to_dataset(dataset)
     env.close()
     return open_dataset(dataset_id)

@@ -42,7 +42,7 @@ def check_new_id(dataset_id: str) -> None:
 
 @contextmanager
 def remove_unless_whole(dataset_id: str) -> Iterator[None]:
-    """Delete a dataset that exists already where adding to it fails: the part of it would pass for the whole.
+    """Delete a new dataset where writing it fails on the way: the part of it would pass for the whole.
 
     Raises:
         InputError: its file could not be opened, as another process reads it.
@@ -50,7 +50,7 @@ def remove_unless_whole(dataset_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        shutil.rmtree(get_dataset_path(dataset_id))
+        shutil.rmtree(get_dataset_path(dataset_id), ignore_errors=True)
         if isinstance(error, BlockingIOError):
             raise InputError(
                 f"another process opened {dataset_id} before it was whole; make it again, and read it when it is made"
