@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from smac_jax.agent.terms import Terms, terms_from_mapping
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError
+from smac_jax.losses.anchor import TAIL
 
 SMALL = "small"
 
@@ -70,6 +71,8 @@ def get_config(name: str) -> ConfigDict:
     config.network.actor_detached_spread = False
     # The critic's values stand on kappa times the log-density of the actor's imitation.
     config.network.critic_anchored = False
+    # Square of the distance from the mode, in standard deviations, from which on that log-density grows slowly.
+    config.network.anchor_tail = TAIL
     # Whether there is a score model of the data's actions, and a state-value function; each algorithm's file sets them.
     config.network.denoiser = False
     config.network.value = False

@@ -23,6 +23,7 @@ from smac_jax.envs.tasks import TASKS, Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
 from smac_jax.keys import stream_keys
+from smac_jax.losses.anchor import TAIL
 from smac_jax.networks.mlp import ACTIVATIONS
 from smac_jax.optim import OPTIMIZERS
 from smac_jax.training.evaluation import evaluate
@@ -79,6 +80,7 @@ def check_config(config: ConfigDict) -> None:
         "temperature": config.temperature,
         "kappa": config.kappa,
         "network.critic_advantage_width": config.network.critic_advantage_width,
+        "network.anchor_tail": config.network.anchor_tail,
     }
     for name, value in positive.items():
         if not 0 < value < math.inf:
@@ -167,6 +169,7 @@ def make_agents(
         critic_dueling=config.network.critic_dueling,
         critic_advantage_width=config.network.critic_advantage_width,
         critic_anchored=config.network.critic_anchored,
+        anchor_tail=config.network.anchor_tail,
         critics=config.network.critics,
         target_actor=make_terms(config).needs_target_actor,
         denoiser=config.network.denoiser,
@@ -311,7 +314,8 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
     # Runs begun before these fields were there.
     added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
-    stored["network"] = {**dict.fromkeys(added, False), "critic_advantage_width": 1.0, **stored["network"]}
+    added_numbers = {"critic_advantage_width": 1.0, "anchor_tail": TAIL}
+    stored["network"] = {**dict.fromkeys(added, False), **added_numbers, **stored["network"]}
     stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
     added_online = {
         "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "entropy_backup": True,

@@ -22,13 +22,15 @@ LOG_STD = jnp.log(jnp.array([[0.1, 0.4], [1.0, 0.2]]))
 ACTIONS = jnp.array([[0.3, 0.7], [-0.8, 0.9]])
 
 
-def score(distances):
-    return jax.grad(lambda distances: losses.softened_log_density(distances).sum())(distances)
+def score(distances, tail=0.3):
+    return jax.grad(lambda distances: losses.softened_log_density(distances, tail).sum())(distances)
 
 
-def test_softened_density_by_hand():
+@pytest.mark.parametrize("tail", [0.3, 3.0])
+def test_softened_density_by_hand(tail):
     z = np.array([[0.3, -2.0], [0.0, 5.0]])
-    np.testing.assert_allclose(losses.softened_log_density(z), -0.15 * np.log(1 + z**2 / 0.3).sum(axis=-1), rtol=1e-5)
+    by_hand = -tail / 2 * np.log(1 + z**2 / tail).sum(axis=-1)
+    np.testing.assert_allclose(losses.softened_log_density(z, tail), by_hand, rtol=1e-5)
     np.testing.assert_array_equal(losses.softened_log_density(jnp.zeros((2, 3))), 0.0)
 
 
@@ -90,8 +92,9 @@ def test_values_and_gradients_are_finite_at_the_bounds(action):
     assert np.isfinite(gradient).all()
 
 
-def test_distances_are_those_of_the_actions():
-    state, batch = anchored(), make_batch()
+@pytest.mark.parametrize("tail", [0.3, 3.0])
+def test_distances_are_those_of_the_actions(tail):
+    state, batch = anchored(anchor_tail=tail), make_batch()
     mean, log_std = state.actor.apply_fn(state.anchor, batch.observations)
     distances = jax.random.normal(jax.random.key(0), mean.shape)
     params = jax.tree.map(lambda leaf: leaf[0], state.critic.params)
@@ -135,8 +138,9 @@ def test_every_term_of_the_critic_sees_values_on_the_density(terms):
 PENALTY = Terms(score_penalty=catalogue.ScorePenaltyTerm(weight=10.0), anchor_follows=True)
 
 
-def test_penalty_is_what_the_network_adds_to_the_score_at_points_of_the_anchor():
-    state, batch = anchored(denoiser=False), make_batch()
+@pytest.mark.parametrize("tail", [0.3, 3.0])
+def test_penalty_is_what_the_network_adds_to_the_score_at_points_of_the_anchor(tail):
+    state, batch = anchored(denoiser=False, anchor_tail=tail), make_batch()
     key = jax.random.key(0)
     _, info = update(state, batch, key, PENALTY)
     observations = state.standardizer(batch.observations)
@@ -151,7 +155,7 @@ def test_penalty_is_what_the_network_adds_to_the_score_at_points_of_the_anchor()
     gradients = jax.vmap(jax.grad(network, argnums=1), in_axes=(0, None))(state.critic.params, distances)
     expected = (np.asarray(gradients) ** 2).sum(axis=-1).mean()
     assert float(info["score_penalty"]) == pytest.approx(expected, rel=1e-3)
-    energy = (KAPPA**2 * np.asarray(score(distances)) ** 2).sum(axis=-1).mean()
+    energy = (KAPPA**2 * np.asarray(score(distances, tail)) ** 2).sum(axis=-1).mean()
     assert float(info["score_explained"]) == pytest.approx(1 - expected / energy, abs=1e-4)
 
 

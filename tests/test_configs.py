@@ -346,6 +346,7 @@ def test_unknown_names_are_refused():
         ("reward.scale", float("nan")),
         ("kappa", 0.0),
         ("network.critic_advantage_width", 0.0),
+        ("network.anchor_tail", 0.0),
     ],
 )
 def test_values_that_cannot_work_are_named(name, value):

@@ -99,10 +99,10 @@ def _td_targets(state: AgentState, batch: Batch, key: jax.Array, term: TDTerm, d
     )
 
 
-def _anchor_points(batch: Batch, key: jax.Array) -> Points:
+def _anchor_points(batch: Batch, key: jax.Array, tail: float) -> Points:
     """Points drawn from the anchor's Gaussian, before its tails are softened, with the scores of the softened one."""
     distances = jax.random.normal(key, batch.actions.shape, batch.actions.dtype)
-    scores = jax.grad(lambda points: losses.softened_log_density(points).sum())(distances)
+    scores = jax.grad(lambda points: losses.softened_log_density(points, tail).sum())(distances)
     return Points(batch.observations, distances, scores, jnp.ones(distances.shape[0]))
 
 
@@ -110,7 +110,7 @@ def _penalty_points(state: AgentState, batch: Batch, key: jax.Array, term: Score
     """Points of the score-matching penalty at the first states of the batch: at every noise level, or of the anchor."""
     batch = batch.share(term.batch_fraction)
     if terms.anchor_follows:
-        return _anchor_points(batch, key)
+        return _anchor_points(batch, key, state.anchor_tail)
     level_key, noise_key, action_key = jax.random.split(key, 3)
     actions = batch.actions
     policy_points = round(term.policy_fraction * actions.shape[0])

@@ -12,6 +12,7 @@ from flax.training.train_state import TrainState
 
 from smac_jax import losses
 from smac_jax.errors import InputError
+from smac_jax.losses.anchor import TAIL
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
 from smac_jax.optim import make_optimizer
 from smac_jax.types import Params
@@ -47,6 +48,7 @@ class AgentState(flax.struct.PyTreeNode):
         denoiser: score model of the dataset's actions; None for methods that use none.
         anchor: the actor's parameters, averaged over its last updates offline (`acting.imitation`) and of the switch
             online, on whose density the critic's values stand (`critic_apply`); None for critics that stand on none.
+        anchor_tail: of that density, see `losses.softened_log_density`; static.
         value: state-value function; None for methods that use none.
         kappa: scalar parameter, log kappa, the scale of the penalty and of the density in the critic.
         multiplier: scalar parameter, log of CQL's Lagrange multiplier.
@@ -65,6 +67,7 @@ class AgentState(flax.struct.PyTreeNode):
     kappa: TrainState
     multiplier: TrainState
     standardizer: Standardizer
+    anchor_tail: float = flax.struct.field(pytree_node=False, default=TAIL)
 
 
 class AgentSpec(NamedTuple):
@@ -81,6 +84,7 @@ class AgentSpec(NamedTuple):
         critic_dueling: the critic's values of states have layers of their own.
         critic_advantage_width: width of the layers of its advantages then, as a share of `hidden_dims`.
         critic_anchored: the critic's values stand on the density of the actor's imitation.
+        anchor_tail: see `AgentState`.
         critics: ensemble size E.
         target_actor: whether there is one.
         denoiser: whether there is one.
@@ -105,6 +109,7 @@ class AgentSpec(NamedTuple):
     critic_dueling: bool = False
     critic_advantage_width: float = 1.0
     critic_anchored: bool = False
+    anchor_tail: float = TAIL
     critics: int = 2
     target_actor: bool = False
     denoiser: bool = True
@@ -162,7 +167,7 @@ def critic_apply(state: AgentState) -> Callable[..., jax.Array]:
     if state.anchor is None:
         return state.critic.apply_fn
     return losses.anchored_critic(
-        state.critic.apply_fn, state.actor.apply_fn, state.anchor, positive_scalar(state.kappa)
+        state.critic.apply_fn, state.actor.apply_fn, state.anchor, positive_scalar(state.kappa), state.anchor_tail
     )
 
 
@@ -170,7 +175,7 @@ def critic_apply_by_distance(state: AgentState) -> Callable[..., jax.Array]:
     """`critic_apply` of distances from the anchor's mode, see `losses.anchored_critic_by_distance`."""
     anchor = require(state.anchor, "critic_anchored")
     return losses.anchored_critic_by_distance(
-        state.critic.apply_fn, state.actor.apply_fn, anchor, positive_scalar(state.kappa)
+        state.critic.apply_fn, state.actor.apply_fn, anchor, positive_scalar(state.kappa), state.anchor_tail
     )
 
 
@@ -235,6 +240,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
         multiplier=log_scalar(1.0, scalar_optimizer),
         kappa=log_scalar(spec.kappa, scalar_optimizer),
         standardizer=standardizer,
+        anchor_tail=spec.anchor_tail,
     )
 
 

@@ -13,28 +13,29 @@ STD_MIN = 0.1
 """Smallest spread, in units of the action: a tenth of the way from no action to the largest. A critic whose values fall
 faster than that beside the policy leaves its actor no step that does not overshoot."""
 TAIL = 0.3
-"""Square of the distance, in standard deviations, from which on the density falls like a power of it. Where temporal
-differences contradict it, far from the mode, it costs little to be contradicted; near the mode it is steep."""
+"""Default `tail` of `softened_log_density`."""
 
 CriticApply = Callable[..., jax.Array]
 ActorApply = Callable[..., tuple[jax.Array, jax.Array]]
 
 
-def softened_log_density(distances: jax.Array) -> jax.Array:
+def softened_log_density(distances: jax.Array, tail: float = TAIL) -> jax.Array:
     """A Gaussian's log-density with softened tails, less that of its mode.
 
-    With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c = `TAIL`: near the
-    mode -z^2 / 2, and far away its gradient falls with the distance. It is the Lorentzian of robust statistics (Black
-    and Anandan, 1996). With tails as heavy as these its exponential has no finite integral: it is a potential that has
-    a Gaussian's score near the mode, not a density to sample from.
+    With z the distance in standard deviations it is -c/2 log(1 + z^2 / c), summed over dimensions, c the `tail`: near
+    the mode -z^2 / 2, and far away its gradient falls with the distance. It is the Lorentzian of robust statistics
+    (Black and Anandan, 1996). With a tail of 1 and less its exponential has no finite integral: it is a potential that
+    has a Gaussian's score near the mode, not a density to sample from.
 
     Args:
         distances: (..., A), from the mode, in standard deviations.
+        tail: square of the distance from which on it falls like a power of it, positive. Where temporal differences
+            contradict it, far from the mode, a small one costs little; near the mode it is as steep as any.
 
     Returns:
         (...), in nats, at most 0.
     """
-    return -0.5 * TAIL * jnp.sum(jnp.log1p(distances**2 / TAIL), axis=-1)
+    return -0.5 * tail * jnp.sum(jnp.log1p(distances**2 / tail), axis=-1)
 
 
 def anchor_scale(mean: jax.Array, log_std: jax.Array) -> jax.Array:
@@ -66,6 +67,7 @@ def anchored_critic(
     actor_apply: ActorApply,
     anchor_params: Params,
     kappa: jax.Array,
+    tail: float = TAIL,
 ) -> CriticApply:
     """The critic f(s, a) + kappa log p(a|s): f is the network, p the anchor's policy as `softened_log_density`.
 
@@ -82,6 +84,7 @@ def anchored_critic(
         actor_apply: see the package docstring.
         anchor_params: the actor's, held constant.
         kappa: scalar, value units for one nat; held constant.
+        tail: see `softened_log_density`.
 
     Returns:
         A function with the arguments of `critic_apply` and the same parameters, for the same losses.
@@ -91,7 +94,7 @@ def anchored_critic(
         mean, scale = _mean_and_scale(actor_apply, anchor_params, observations, actions)
         distances = (tanh_normal.inverse(actions) - mean) / scale
         values = critic_apply(critic_params, observations, actions)
-        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
+        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances, tail)
 
     return apply
 
@@ -101,6 +104,7 @@ def anchored_critic_by_distance(
     actor_apply: ActorApply,
     anchor_params: Params,
     kappa: jax.Array,
+    tail: float = TAIL,
 ) -> CriticApply:
     """`anchored_critic` as a function of distances (..., A) from the anchor's mode in place of actions.
 
@@ -111,7 +115,7 @@ def anchored_critic_by_distance(
     def apply(critic_params: Params, observations: jax.Array, distances: jax.Array) -> jax.Array:
         mean, scale = _mean_and_scale(actor_apply, anchor_params, observations, distances)
         values = critic_apply(critic_params, observations, jnp.tanh(mean + scale * distances))
-        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances)
+        return values + jax.lax.stop_gradient(kappa) * softened_log_density(distances, tail)
 
     return apply
 
