@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}, "eval": schedule})
 
     tasks = suite.tasks
-    # What they lose is near the noise of 200 episodes.
+    # What is lost on pen, door and AntMaze is near the noise of 200 episodes.
     tasks.pen = _adroit("pen", 400)
     tasks.door = _adroit("door", 400)
     # An episode takes 0.7 s in the kitchen.
