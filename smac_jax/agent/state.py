@@ -67,7 +67,7 @@ class AgentState(flax.struct.PyTreeNode):
     kappa: TrainState
     multiplier: TrainState
     standardizer: Standardizer
-    anchor_tail: float = flax.struct.field(pytree_node=False, default=TAIL)
+    anchor_tail: float = flax.struct.field(pytree_node=False)
 
 
 class AgentSpec(NamedTuple):
