@@ -55,7 +55,8 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
 @pytest.mark.parametrize(
     ("algorithm", "task", "name", "value"),
     [
-        ("smac", "locomotion", "terms.score_penalty.weight", 10.0),
+        ("smac", "locomotion", "terms.score_penalty.weight", 100.0),
+        ("smac_paper", "locomotion", "terms.score_penalty.weight", 10.0),
         ("smac_paper", "adroit_binary", "terms.score_penalty.weight", 10.0),
         ("smac_paper", "kitchen", "terms.score_penalty.kappa", "temperature"),
         ("smac_paper", "kitchen", "reward.scale", 1.0),
