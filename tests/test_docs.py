@@ -1,6 +1,7 @@
 """Numbers in the documents are those of the CSVs beside them."""
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ TASKS = {
 }
 METHODS = {"SMAC": "smac", "paper's form": "smac_paper", "IQL": "iql", "TD3+BC": "td3bc", "SAC": "sac", "TD3": "td3"}
 BASELINES = ("iql", "td3bc")
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +79,20 @@ def test_table_of_the_readme_has_smac_beside_its_best_baseline(means):
         expected += [row["regret"] for row in (sac, td3, own[best])]
         label = " → ".join(names[method] for method in best)
         assert cells == [*map(shown, expected[:-1]), f"{shown(expected[-1])} ({label})"], task
+
+
+def anchors(path: Path) -> set[str]:
+    """Names under which a document's headings are linked to."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_within_the_documents_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
