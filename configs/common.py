@@ -88,6 +88,8 @@ def get_config(name: str) -> ConfigDict:
     config.optimizer.actor = learning_rate
     # Learning rate of the critic.
     config.optimizer.critic = learning_rate
+    # Learning rate of the layers of the critic's advantages, where network.critic_dueling; 0 is the critic's.
+    config.optimizer.advantage = 0.0
     # Learning rate of the denoiser.
     config.optimizer.denoiser = learning_rate
     # Learning rate of the temperature, and of kappa where it is learned.
@@ -138,6 +140,8 @@ def get_config(name: str) -> ConfigDict:
     config.online.actor_learning_rate = 0.0
     # The critic's, its optimizer.critic, likewise.
     config.online.critic_learning_rate = 0.0
+    # That of the critic's advantages, its optimizer.advantage, likewise.
+    config.online.advantage_learning_rate = 0.0
     # Transitions that a seed's replay holds; the oldest are overwritten. 0 holds all of them.
     config.online.replay_capacity = 0
 

@@ -30,6 +30,7 @@ _SETTLED = (
     "offline",
     "online.actor_learning_rate",
     "online.critic_learning_rate",
+    "online.advantage_learning_rate",
     "optimizer.name",
     "optimizer.muon_every",
     "terms.discount",
@@ -145,6 +146,7 @@ def from_checkpoint(config: ConfigDict, algorithm: str) -> ConfigDict:
         config.optimizer.temperature *= config.online.actor_learning_rate / config.optimizer.actor
         config.optimizer.actor = config.online.actor_learning_rate
     config.optimizer.critic = config.online.critic_learning_rate or config.optimizer.critic
+    config.optimizer.advantage = config.online.advantage_learning_rate or config.optimizer.advantage
     _begin(config, algorithm)
     ALGORITHMS[algorithm](config)
     _check_networks(config, offline, algorithm)

@@ -88,11 +88,13 @@ def check_config(config: ConfigDict) -> None:
     for name, value in {
         "optimizer.actor": config.optimizer.actor,
         "optimizer.critic": config.optimizer.critic,
+        "optimizer.advantage": config.optimizer.advantage,
         "optimizer.denoiser": config.optimizer.denoiser,
         "optimizer.temperature": config.optimizer.temperature,
         "online.warmup_steps": config.online.warmup_steps,
         "online.actor_learning_rate": config.online.actor_learning_rate,
         "online.critic_learning_rate": config.online.critic_learning_rate,
+        "online.advantage_learning_rate": config.online.advantage_learning_rate,
         "online.replay_capacity": config.online.replay_capacity,
         "eval.every": config.eval.every,
         "eval.early_every": config.eval.early_every,
@@ -102,6 +104,16 @@ def check_config(config: ConfigDict) -> None:
             raise InputError(f"--config.{name}={value} must be a number, and not negative")
     if not 0 <= config.online.offline_fraction <= 1:
         raise InputError(f"--config.online.offline_fraction={config.online.offline_fraction} must lie in [0, 1]")
+    advantages = {
+        "optimizer.advantage": config.optimizer.advantage,
+        "online.advantage_learning_rate": config.online.advantage_learning_rate,
+    }
+    for name, value in advantages.items():
+        if value and not (config.network.critic_dueling and config.optimizer.critic):
+            raise InputError(
+                f"--config.{name}={value} is a rate of advantages beside that of the values of states; leave it 0, or "
+                "set --config.network.critic_dueling=True and an --config.optimizer.critic above 0"
+            )
     terms = make_terms(config)
     if terms.discount == 1 and TASKS[config.task].failure_reward is not None:
         raise InputError(
@@ -178,6 +190,7 @@ def make_agents(
         muon_every=config.optimizer.muon_every,
         actor_learning_rate=config.optimizer.actor,
         critic_learning_rate=config.optimizer.critic,
+        advantage_learning_rate=config.optimizer.advantage or None,
         denoiser_learning_rate=config.optimizer.denoiser,
         temperature_learning_rate=config.optimizer.temperature,
         temperature=config.temperature,
@@ -316,10 +329,10 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
     added_numbers = {"critic_advantage_width": 1.0, "anchor_tail": TAIL}
     stored["network"] = {**dict.fromkeys(added, False), **added_numbers, **stored["network"]}
-    stored["optimizer"] = {"muon_every": 1, **stored["optimizer"]}
+    stored["optimizer"] = {"muon_every": 1, "advantage": 0.0, **stored["optimizer"]}
     added_online = {
         "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "entropy_backup": True,
-        "antithetic": False, "detached_spread": False,
+        "antithetic": False, "detached_spread": False, "advantage_learning_rate": 0.0,
     }  # fmt: skip
     stored["online"] = {**added_online, **stored["online"]}
     stored["eval"] = {"early_every": 0, "early_steps": 0, **stored["eval"]}

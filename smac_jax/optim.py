@@ -11,7 +11,7 @@ import jax
 import optax
 from optax import contrib
 
-from smac_jax.types import Params
+from smac_jax.types import KeyPath, Params
 
 # Reduction axis -2 and output axis -1 hold with any number of leading axes (ensemble members, seeds), each of
 # which Muon then orthogonalises on its own.
@@ -22,7 +22,7 @@ NEWTON_SCHULZ_STEPS = 4
 """Iterations of Muon's orthogonalisation."""
 
 
-def is_hidden_kernel(path: tuple[jax.tree_util.KeyEntry, ...]) -> bool:
+def is_hidden_kernel(path: KeyPath) -> bool:
     """Whether a parameter's path ends in `hidden_<i>/kernel`: matrices that Muon takes, output layers excluded."""
     names = [str(getattr(entry, "key", entry)) for entry in path]
     return len(names) >= 2 and names[-1] == "kernel" and names[-2].startswith("hidden_")
@@ -104,6 +104,25 @@ OPTIMIZERS: dict[str, Callable[[float, int], optax.GradientTransformationExtraAr
     "muon": _muon,
 }
 """Constructors by configuration name, of a learning rate and the steps between two of Muon's orthogonalisations."""
+
+
+@functools.cache
+def scale_where(
+    inner: optax.GradientTransformationExtraArgs, factor: float, chosen: Callable[[KeyPath], bool]
+) -> optax.GradientTransformationExtraArgs:
+    """`inner`, whose updates of the parameters with a `chosen` path are multiplied by `factor`: a rate of their own.
+
+    The state is `inner`'s, so that one with and one without such a rate go on from each other's.
+    """
+
+    def update(
+        gradients: optax.Updates, state: optax.OptState, params: Params = None, **extra: Any
+    ) -> tuple[optax.Updates, optax.OptState]:
+        updates, state = inner.update(gradients, state, params, **extra)
+        scaled = jax.tree_util.tree_map_with_path(lambda path, x: factor * x if chosen(path) else x, updates)
+        return scaled, state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 @functools.cache

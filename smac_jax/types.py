@@ -7,6 +7,9 @@ import jax
 Params = Any
 """A pytree of arrays: a flax variable dict or anything another agent passes to its own apply function."""
 
+KeyPath = tuple[jax.tree_util.KeyEntry, ...]
+"""Where a leaf is in a pytree."""
+
 Info = dict[str, jax.Array]
 """Scalar losses and diagnostics by name."""
 

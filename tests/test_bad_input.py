@@ -374,6 +374,9 @@ def test_bad_seeds_are_refused(seeds):
         ("optimizer.critic", float("nan")),
         ("optimizer.temperature", float("inf")),
         ("online.actor_learning_rate", float("nan")),
+        ("optimizer.advantage", -1e-4),
+        # The maze's critic has no layers of its own for them.
+        ("online.advantage_learning_rate", 1e-4),
         ("terms.discount", 1.5),
         # Failures of sparse tasks last for ever.
         ("terms.discount", 1.0),

@@ -144,12 +144,16 @@ def test_fine_tuning_keeps_what_gives_the_critic_its_meaning(algorithm):
     assert offline.to_dict() == before, "the checkpoint's own configuration is left alone"
 
 
-@pytest.mark.parametrize(("actor", "critic"), [(0.0, 0.0), (1e-5, 0.0), (0.0, 3e-5), (1e-5, 3e-5)])
-def test_fine_tuning_may_move_actor_and_critic_more_slowly(actor, critic):
+@pytest.mark.parametrize(
+    ("actor", "critic", "advantage"),
+    [(0.0, 0.0, 0.0), (1e-5, 0.0, 0.0), (0.0, 3e-5, 0.0), (1e-5, 3e-5, 0.0), (0.0, 0.0, 3e-5)],
+)
+def test_fine_tuning_may_move_actor_and_critic_more_slowly(actor, critic, advantage):
     offline = td3bc.get_config("adroit_binary")
     offline.online.actor_learning_rate, offline.online.critic_learning_rate = actor, critic
+    offline.online.advantage_learning_rate = advantage
     rates = finetune.from_checkpoint(offline, "sac").optimizer
-    assert (rates.actor, rates.critic) == (actor or 3e-4, critic or 3e-4)
+    assert (rates.actor, rates.critic, rates.advantage) == (actor or 3e-4, critic or 3e-4, advantage)
     assert rates.temperature == pytest.approx(rates.actor), "which keeps the actor's pace"
 
 
@@ -195,7 +199,7 @@ def test_imitations_of_a_hand_lead():
 
 
 @pytest.mark.parametrize("task", ["locomotion", "generic"])
-def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_slowly(task):
+def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_advantages_move_slowly(task):
     config = smac.get_config(task)
     terms = make_terms(config)
     assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
@@ -203,7 +207,7 @@ def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_critic_moves_s
     assert terms.value.target == "td"
     assert (config.kappa, config.network.critic_advantage_width) == (10.0, 0.5)
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
-    assert (online.actor, online.critic) == (rates.actor / 30, rates.critic / 10)
+    assert (online.actor, online.critic, online.advantage) == (rates.actor / 30, rates.critic, rates.critic / 10)
 
 
 @pytest.mark.parametrize(

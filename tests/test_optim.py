@@ -8,7 +8,7 @@ import pytest
 from optax import contrib
 
 from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, init_ensemble
-from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers
+from smac_jax.optim import OPTIMIZERS, is_hidden_kernel, make_optimizer, muon_dimension_numbers, scale_where
 
 LEARNING_RATE = 1e-2
 MUON = make_optimizer("muon", LEARNING_RATE)
@@ -90,6 +90,27 @@ def test_scalar_parameters_are_no_hidden_kernels():
     assert not is_hidden_kernel((jax.tree_util.DictKey("log"),))
     assert not is_hidden_kernel((jax.tree_util.DictKey("kernel"),))
     assert not is_hidden_kernel((jax.tree_util.DictKey("hidden_0"), jax.tree_util.DictKey("bias")))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_chosen_parameters_may_move_by_a_share_of_the_rate(ensemble, name):
+    params, gradients = ensemble
+    optimizer = make_optimizer(name, LEARNING_RATE, 2)
+    slow = scale_where(optimizer, 0.1, lambda path: path[-1].key == "bias")
+    states = [each.init(params) for each in (optimizer, slow)]
+    for index, gradient in enumerate(gradients):
+        update = [
+            each.update(gradient, state, params, step=jnp.int32(index))
+            for each, state in zip((optimizer, slow), states, strict=True)
+        ]
+        states = [state for _, state in update]
+        expected, got = (by_path(updates) for updates, _ in update)
+        for path in expected:
+            share = 0.1 if path.endswith("bias") else 1.0
+            np.testing.assert_allclose(got[path], share * expected[path], rtol=1e-5, err_msg=path)
+    # Either goes on from the other's state.
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

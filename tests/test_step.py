@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from agents import (
     ACTIONS,
@@ -419,3 +420,17 @@ def test_a_mixture_of_actors_lies_between_them_and_changes_nothing_else():
     kernels = (agent.actor.params["params"]["mean"]["kernel"] for agent in (start, end, mixed))
     first, last, between = (np.asarray(kernel) for kernel in kernels)
     np.testing.assert_allclose(between, 0.75 * first + 0.25 * last, rtol=1e-6)
+
+
+def test_advantages_may_have_a_learning_rate_of_their_own():
+    spec = {"critic_dueling": True, "critic_learning_rate": 1e-3}
+    plain, slow = (make_agent(**spec, **rate) for rate in ({}, {"advantage_learning_rate": 1e-4}))
+    after = [update(state, make_batch(), jax.random.key(0), catalogue.td3())[0] for state in (plain, slow)]
+    steps = [
+        jax.tree.map(jnp.subtract, new.critic.params["params"], state.critic.params["params"])
+        for new, state in zip(after, (plain, slow), strict=True)
+    ]
+    for name, share in {"mlp": 0.1, "value": 0.1, "state_mlp": 1.0, "state_value": 1.0}.items():
+        expected = optax.tree.scale(share, steps[0][name])
+        chex.assert_trees_all_close(steps[1][name], expected, atol=1e-7)
+        assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(expected)), name

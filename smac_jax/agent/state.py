@@ -13,8 +13,8 @@ from flax.training.train_state import TrainState
 from smac_jax import losses
 from smac_jax.errors import InputError
 from smac_jax.losses.anchor import TAIL
-from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble
-from smac_jax.optim import make_optimizer
+from smac_jax.networks import Critic, Denoiser, TanhGaussianActor, Value, init_ensemble, is_advantage
+from smac_jax.optim import make_optimizer, scale_where
 from smac_jax.types import Params
 
 
@@ -93,6 +93,7 @@ class AgentSpec(NamedTuple):
         muon_every: updates between two of Muon's orthogonalisations.
         actor_learning_rate: of the actor.
         critic_learning_rate: of the critic.
+        advantage_learning_rate: of the layers of its advantages, where dueling; None is the critic's.
         denoiser_learning_rate: of the denoiser.
         temperature_learning_rate: of the temperature, a learned kappa and CQL's multiplier, always by Adam.
         temperature: initial alpha.
@@ -118,6 +119,7 @@ class AgentSpec(NamedTuple):
     muon_every: int = 1
     actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
+    advantage_learning_rate: float | None = None
     denoiser_learning_rate: float = 3e-4
     temperature_learning_rate: float = 3e-4
     temperature: float = 1.0
@@ -214,6 +216,10 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     def log_scalar(value: float, tx: optax.GradientTransformationExtraArgs) -> TrainState:
         return _train_state(None, {"log": jnp.log(jnp.asarray(value, jnp.float32))}, tx)
 
+    critic_optimizer = optimizer(spec.critic_learning_rate)
+    if spec.advantage_learning_rate is not None:
+        share = spec.advantage_learning_rate / spec.critic_learning_rate
+        critic_optimizer = scale_where(critic_optimizer, share, is_advantage)
     scalar_optimizer = make_optimizer("adam", spec.temperature_learning_rate)
     actor, critic, denoiser, value = make_networks(spec)
     actor_params = actor.init(actor_key, observations)
@@ -221,7 +227,7 @@ def create_agent(spec: AgentSpec, key: jax.Array, standardizer: Standardizer) ->
     return AgentState(
         step=jnp.zeros((), jnp.int32),
         actor=_train_state(actor.apply, actor_params, optimizer(spec.actor_learning_rate)),
-        critic=_train_state(critic.apply, critic_params, optimizer(spec.critic_learning_rate)),
+        critic=_train_state(critic.apply, critic_params, critic_optimizer),
         # Copies, since a donated buffer may appear only once in the state.
         target_critic=jax.tree.map(jnp.copy, critic_params),
         target_actor=jax.tree.map(jnp.copy, actor_params) if spec.target_actor else None,

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from smac_jax.networks.mlp import MLP
-from smac_jax.types import Params
+from smac_jax.types import KeyPath, Params
+
+_ADVANTAGE_LAYERS = ("mlp", "value")
 
 
 class Critic(nn.Module):
@@ -45,6 +47,11 @@ class Critic(nn.Module):
             hidden = MLP(self.hidden_dims, self.activation, self.layer_norm, name="state_mlp")(observations)
             values += nn.Dense(1, name="state_value")(hidden)
         return jnp.squeeze(values, axis=-1)
+
+
+def is_advantage(path: KeyPath) -> bool:
+    """Whether a parameter of a dueling critic belongs to A(s, a)."""
+    return any(getattr(entry, "key", None) in _ADVANTAGE_LAYERS for entry in path)
 
 
 def init_ensemble(critic: Critic, key: jax.Array, size: int, observations: jax.Array, actions: jax.Array) -> Params:
