@@ -127,7 +127,7 @@ def finetune(
         "config": config.to_dict(),
         "checkpoint_step": offline.newest_step() if offline else None,
     }
-    with hold(workdir, run) as begun:
+    with hold(workdir, run, session.completed) as begun:
         if (workdir / SUMMARY_FILE).exists():
             print(f"{workdir} is complete")
             return

@@ -57,7 +57,7 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
-    with hold(workdir, run) as begun:
+    with hold(workdir, run, session.completed) as begun:
         if (workdir / SUMMARY_FILE).exists():
             print(f"{workdir} is complete")
             return

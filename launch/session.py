@@ -339,6 +339,11 @@ def stored_config(run: Mapping[str, Any]) -> ConfigDict:
     return ConfigDict(stored)
 
 
+def completed(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's record with the fields that its version had not yet, see `stored_config`."""
+    return {**run, "config": stored_config(run).to_dict()}
+
+
 def log_infos(logger: RunLogger, step: int, infos: Sequence[Mapping[str, jax.Array]]) -> None:
     """Write the mean of infos, each leaf (S,), after checking it; nothing where there are none.
 

@@ -179,6 +179,25 @@ def test_a_directory_of_another_run_is_not_touched_by_holding_it(tmp_path):
     assert tree_content(tmp_path) == content
 
 
+def test_a_run_begun_by_an_earlier_version_goes_on_with_what_its_record_lacks(tmp_path):
+    claim(tmp_path, RUN)
+    now = {**RUN, "config": {**RUN["config"], "added": 0.0}}
+
+    def complete(run):
+        return {**run, "config": {"added": 0.0, **run["config"]}}
+
+    with pytest.raises(InputError, match=r"config\.added: None there, 0\.0 now"), hold(tmp_path, now):
+        pass
+    with hold(tmp_path, now, complete) as begun:
+        assert begun
+    changed = {**now, "config": {**now["config"], "added": 1.0}}
+    with pytest.raises(InputError, match=r"config\.added: 0\.0 there, 1\.0 now"), hold(tmp_path, changed, complete):
+        pass
+    other = {"program": "landscape", "points": 3}
+    with pytest.raises(InputError, match="holds a different run"), hold(tmp_path, other, complete):
+        pass
+
+
 def test_a_killed_process_holds_nothing(tmp_path):
     code = f"from smac_jax.io.workdir import hold\nwith hold(Path({str(tmp_path)!r}), {{}}): print(flush=True); input()"
     command = [sys.executable, "-c", f"from pathlib import Path\n{code}"]

@@ -183,6 +183,10 @@ def test_killed_pretrain_resumes_bit_identically(pretrained, tiny_pointmaze, tmp
     command = (*PRETRAIN, f"--dataset={tiny_pointmaze[0]}", f"--workdir={tmp_path / 'run'}")
     kill_after_checkpoint(start(minari, *command), tmp_path / "run" / "checkpoints" / "50")
     assert not (tmp_path / "run" / "summary.json").exists()
+    # As a version wrote it that had no such field.
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    del record["run"]["config"]["optimizer"]["advantage"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     run(minari, *command)
     for name in ("metrics.csv", "episodes.csv", "train.csv"):
         assert rows(tmp_path / "run" / name) == rows(undisturbed / name)

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ _PACKAGES = (
 CONFIG_FILE = "config.json"
 SUMMARY_FILE = "summary.json"
 LOCK_FILE = "run.lock"
+
+Complete = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -129,10 +131,18 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     return [] if old == new else [f"{name}: {old} there, {new} now"]
 
 
-def _begun(workdir: Path, run: Mapping[str, Any]) -> bool:
+def _plain(run: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read from a file again."""
+    return json.loads(json.dumps(_finite(run)))
+
+
+def _begun(workdir: Path, run: Mapping[str, Any], complete: Complete) -> bool:
     """Whether a run was begun in a directory; raises `InputError` where that is not for it, see `claim`."""
     if (workdir / CONFIG_FILE).exists():
-        differences = _differences(read_run(workdir), run)
+        there = read_run(workdir)
+        if there.get("program") == run.get("program"):
+            there = _plain(complete(there))
+        differences = _differences(there, run)
         if differences:
             shown = "; ".join(differences[:3]) + (" ..." if len(differences) > 3 else "")
             raise InputError(f"{workdir} holds a different run ({shown}); choose another --workdir")
@@ -153,7 +163,7 @@ def make_directory(workdir: Path) -> None:
         raise InputError(f"cannot make {workdir} ({error.strerror}); choose another --workdir") from error
 
 
-def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
+def claim(workdir: Path, run: Mapping[str, Any], complete: Complete = dict) -> bool:
     """Make a directory this run's own, or recognise it as this run's.
 
     A run that goes on with other versions than it last had, or at another commit, gets that added to its record.
@@ -161,6 +171,7 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     Args:
         workdir: made if missing.
         run: everything that makes the run what it is: program, resolved configuration, dataset, seeds.
+        complete: gives a record of the same program what it lacks since an earlier version wrote it.
 
     Returns:
         Whether the run was begun here before.
@@ -168,8 +179,8 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
     Raises:
         InputError: the directory holds a different run, or files that would be overwritten; nothing is changed.
     """
-    run = json.loads(json.dumps(_finite(run)))
-    begun, config = _begun(workdir, run), workdir / CONFIG_FILE
+    run = _plain(run)
+    begun, config = _begun(workdir, run, complete), workdir / CONFIG_FILE
     if not begun:
         make_directory(workdir)
         write_json(config, {"run": run, **provenance()})
@@ -182,15 +193,15 @@ def claim(workdir: Path, run: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def hold(workdir: Path, run: Mapping[str, Any]) -> Iterator[bool]:
+def hold(workdir: Path, run: Mapping[str, Any], complete: Complete = dict) -> Iterator[bool]:
     """`claim` a directory and keep other processes out of it until the block ends; yields what `claim` returns.
 
     Raises:
         InputError: as `claim`, or another process is at work in the directory; nothing is changed.
     """
     # Before anything is made in a directory that is another run's.
-    _begun(workdir, json.loads(json.dumps(_finite(run))))
+    _begun(workdir, _plain(run), complete)
     make_directory(workdir)
     refusal = f"another process is at work in {workdir}; wait for it, or choose another --workdir"
     with locked(workdir / LOCK_FILE, refusal):
-        yield claim(workdir, run)
+        yield claim(workdir, run, complete)
