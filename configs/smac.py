@@ -121,8 +121,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.
     terms.score_penalty = ConfigDict()
     # lambda. In locomotion SAC's samples are wide when it begins, and what is left of the slope draws the mode aside:
-    # policies of Hopper that fall at a fiftieth of a standard deviation lose 0.008 with 100, 0.026 with 10. Not tried
-    # on the sparse tasks.
+    # policies of Hopper that bear a hundredth of a standard deviation lose 0.008 with 100, 0.026 with 10. Not tried on
+    # the sparse tasks.
     terms.score_penalty.weight = 100.0 if dense else 10.0
     # `fixed` at its initial value, `learned` by the penalty (it tends to collapse), or tied to the `temperature`.
     terms.score_penalty.kappa = "fixed"

@@ -10,6 +10,7 @@ from smac_jax.networks.mlp import MLP
 from smac_jax.types import KeyPath, Params
 
 _ADVANTAGE_LAYERS = ("mlp", "value")
+"""Of `Critic` where it is dueling; those of its values of states have names of their own."""
 
 
 class Critic(nn.Module):
