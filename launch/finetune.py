@@ -17,7 +17,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
-from launch import config_file, program, session
+from launch import config_file, program, session, stored
 from launch.interaction import filled_copy, make_calls, make_collector
 from launch.load import hand_over
 from launch.recorder import Recorder
@@ -66,7 +66,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         return _parse_without_weights(argv, own)
     if _DATASET.value is not None or _SEEDS.value is not None:
         raise InputError(f"--dataset and --seeds of {_ALGORITHM.value} are those of its --checkpoint; leave them out")
-    config = session.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
+    config = stored.stored_config(pretrained_run(Path(program.required(_CHECKPOINT))))
     _refuse_config_file(argv)
     config_flags.DEFINE_config_dict("config", online_methods.from_checkpoint(config, _ALGORITHM.value))
     rest = list(flags.FLAGS(list(argv)))
@@ -93,7 +93,7 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
             "config", None, "Configuration file of the method, such as configs/rlpd.py:TASK."
         )
         return config_file.parse(argv, _ALGORITHM.value)
-    config = session.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
+    config = stored.stored_config(pretrained_run(Path(_CHECKPOINT.value)))
     _refuse_config_file(argv)
     logging.warning(
         "%s starts from scratch: of %s only task, data and seeds are used", _ALGORITHM.value, _CHECKPOINT.value
@@ -127,7 +127,7 @@ def finetune(
         "config": config.to_dict(),
         "checkpoint_step": offline.newest_step() if offline else None,
     }
-    with hold(workdir, run, session.completed) as begun:
+    with hold(workdir, run, stored.completed) as begun:
         if (workdir / SUMMARY_FILE).exists():
             print(f"{workdir} is complete")
             return

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from ml_collections import ConfigDict
 
 from configs.finetune import EXPLORATION_NOISE
-from launch import session
+from launch import session, stored
 from smac_jax.agent import AgentState, Standardizer, imitation
 from smac_jax.envs.tasks import Task, get_task
 from smac_jax.io.checkpoints import Checkpoints
@@ -60,7 +60,7 @@ def load_agent(workdir: Path) -> LoadedAgent:
     """
     run = read_run(workdir)
     config, spec, dims = (
-        session.stored_config(run),
+        stored.stored_config(run),
         EnvSpec.from_json(run["env_spec"]),
         (run["dims"][0], run["dims"][1]),
     )
@@ -90,7 +90,7 @@ def hand_over(offline: Checkpoints, run: Mapping[str, Any], state: AgentState) -
         state: an agent of the online phase. Where it has a target actor and the offline phase had none, that begins as
             the actor, as TD3's does.
     """
-    had_target = session.make_terms(session.stored_config(run)).needs_target_actor
+    had_target = session.make_terms(stored.stored_config(run)).needs_target_actor
     restored = offline.restore("agent", state.replace(target_actor=state.actor.params if had_target else None))
     restored = imitation(restored)
     if state.target_actor is None:

@@ -13,7 +13,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from launch import config_file, program, session
+from launch import checks, config_file, program, session, stored
 from launch.recorder import Recorder
 from launch.summary import write_offline_summary
 from smac_jax.agent import imitation
@@ -50,14 +50,14 @@ def training(config: ConfigDict, source: session.Source, workdir: Path, seeds: l
     Yields:
         The number of updates so far, several at a time. A caller that stops asking stops the training.
     """
-    terms = session.make_offline_terms(config)
+    terms = checks.make_offline_terms(config)
     dims = session.data_dims(source.data)
     steps, eval_every = config.offline.steps, config.eval.every or max(config.offline.steps // 10, 1)
     chunk = updates_per_call(config, eval_every)
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
     evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
     run = {**session.run_record(source, seeds), "program": "pretrain", "config": config.to_dict()}
-    with hold(workdir, run, session.completed) as begun:
+    with hold(workdir, run, stored.completed) as begun:
         if (workdir / SUMMARY_FILE).exists():
             print(f"{workdir} is complete")
             return

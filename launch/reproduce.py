@@ -10,7 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import finetune as online_methods
-from launch.session import make_terms, stored_config
+from launch.session import make_terms
+from launch.stored import stored_config
 from smac_jax.errors import InputError
 from smac_jax.io.workdir import CONFIG_FILE, read_run
 

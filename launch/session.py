@@ -1,6 +1,5 @@
 """What pretrain, finetune and evaluate set up alike: task, data, agent, evaluation, progress."""
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,17 +14,15 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from configs.common import make_terms
-from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, act_seeds, create_agents
+from launch.checks import check_config
+from smac_jax.agent import AgentSpec, AgentState, Standardizer, act_seeds, create_agents
 from smac_jax.data.minari_dataset import OfflineData, environment_spec, load_offline_data, open_dataset
 from smac_jax.envs.collector import Outcome
 from smac_jax.envs.make import make_env, make_vector_env
-from smac_jax.envs.tasks import TASKS, Task, get_task
+from smac_jax.envs.tasks import Task, get_task
 from smac_jax.errors import InputError
 from smac_jax.io.logger import RunLogger
 from smac_jax.keys import stream_keys
-from smac_jax.losses.anchor import TAIL
-from smac_jax.networks.mlp import ACTIVATIONS
-from smac_jax.optim import OPTIMIZERS
 from smac_jax.training.evaluation import evaluate
 
 _EVALUATION_ENVS = 10
@@ -59,101 +56,6 @@ def load_source(dataset_id: str, config: ConfigDict, download: bool = False) -> 
     data = load_offline_data(dataset, task, terms.discount, *scale, *ahead)
     make_env(spec, task, recorded_actions=dataset.spec.action_space).close()
     return Source(dataset_id, data, task, spec)
-
-
-def check_config(config: ConfigDict) -> None:
-    """Check the values that several modules rely on.
-
-    Raises:
-        InputError: a value that cannot work.
-    """
-    positive = {
-        "batch_size": config.batch_size,
-        "network.critics": config.network.critics,
-        "optimizer.muon_every": config.optimizer.muon_every,
-        "offline.steps": config.offline.steps,
-        "online.steps": config.online.steps,
-        "online.updates_per_step": config.online.updates_per_step,
-        "eval.episodes": config.eval.episodes,
-        "log_every": config.log_every,
-        "checkpoint_every": config.checkpoint_every,
-        "temperature": config.temperature,
-        "kappa": config.kappa,
-        "network.critic_advantage_width": config.network.critic_advantage_width,
-        "network.anchor_tail": config.network.anchor_tail,
-    }
-    for name, value in positive.items():
-        if not 0 < value < math.inf:
-            raise InputError(f"--config.{name}={value} must be positive")
-    for name, value in {
-        "optimizer.actor": config.optimizer.actor,
-        "optimizer.critic": config.optimizer.critic,
-        "optimizer.advantage": config.optimizer.advantage,
-        "optimizer.denoiser": config.optimizer.denoiser,
-        "optimizer.temperature": config.optimizer.temperature,
-        "online.warmup_steps": config.online.warmup_steps,
-        "online.actor_learning_rate": config.online.actor_learning_rate,
-        "online.critic_learning_rate": config.online.critic_learning_rate,
-        "online.advantage_learning_rate": config.online.advantage_learning_rate,
-        "online.replay_capacity": config.online.replay_capacity,
-        "eval.every": config.eval.every,
-        "eval.early_every": config.eval.early_every,
-        "eval.early_steps": config.eval.early_steps,
-    }.items():
-        if not 0 <= value < math.inf:
-            raise InputError(f"--config.{name}={value} must be a number, and not negative")
-    if not 0 <= config.online.offline_fraction <= 1:
-        raise InputError(f"--config.online.offline_fraction={config.online.offline_fraction} must lie in [0, 1]")
-    advantages = {
-        "optimizer.advantage": config.optimizer.advantage,
-        "online.advantage_learning_rate": config.online.advantage_learning_rate,
-    }
-    for name, value in advantages.items():
-        if value and not (config.network.critic_dueling and config.optimizer.critic):
-            raise InputError(
-                f"--config.{name}={value} is a rate of advantages beside that of the values of states; leave it 0, or "
-                "set --config.network.critic_dueling=True and an --config.optimizer.critic above 0"
-            )
-    terms = make_terms(config)
-    if terms.discount == 1 and TASKS[config.task].failure_reward is not None:
-        raise InputError(
-            f"--config.terms.discount=1.0 gives failures of {config.task}, which last for ever, no finite value; set "
-            "it below 1"
-        )
-    for name in ("scale", "shift"):
-        if not math.isfinite(config.reward[name]):
-            raise InputError(f"--config.reward.{name}={config.reward[name]} must be a number")
-    for name, options in (("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
-        value = config.network.activation if name == "activation" else config.optimizer.name
-        if value not in options:
-            raise InputError(f"unknown {name} {value!r}; use one of {', '.join(options)}")
-    widths = config.network.hidden_dims
-    if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise InputError(f"--config.network.hidden_dims={widths} must be positive integers, such as (256,256)")
-
-
-def make_offline_terms(config: ConfigDict) -> Terms:
-    """The terms of a pre-training.
-
-    Raises:
-        InputError: a term reads a network that nothing moves from where it was initialised.
-    """
-    terms = make_terms(config)
-    if config.network.critic_anchored and not terms.anchor_follows:
-        raise InputError(
-            "--config.network.critic_anchored=True puts the critic's values on an untrained policy; set "
-            "--config.terms.anchor_follows=True (configs/smac.py has it), or network.critic_anchored=False"
-        )
-    for name, untrained in (
-        ("value", terms.reads_value and not terms.value),
-        ("denoising", terms.reads_denoiser and not terms.denoising),
-    ):
-        if untrained:
-            raise InputError(
-                f"--config.terms.{name}.weight=0 leaves a network untrained that other terms read; give it a weight, "
-                "such as 1"
-            )
-    return terms
 
 
 def make_agents(
@@ -319,29 +221,6 @@ def describe(results: Sequence[Sequence[Outcome]]) -> str:
     scores = " ".join(f"{np.mean([outcome.score for outcome in row]):.3f}" for row in results)
     returns = " ".join(f"{np.mean([outcome.episode_return for outcome in row]):.0f}" for row in results)
     return f"score {scores} (return {returns})"
-
-
-def stored_config(run: Mapping[str, Any]) -> ConfigDict:
-    """The configuration in a run's record; JSON's lists are tuples again."""
-    stored = dict(run["config"])
-    stored["network"] = {**stored["network"], "hidden_dims": tuple(stored["network"]["hidden_dims"])}
-    # Runs begun before these fields were there.
-    added = ("critic_dueling", "critic_anchored", "actor_detached_spread")
-    added_numbers = {"critic_advantage_width": 1.0, "anchor_tail": TAIL}
-    stored["network"] = {**dict.fromkeys(added, False), **added_numbers, **stored["network"]}
-    stored["optimizer"] = {"muon_every": 1, "advantage": 0.0, **stored["optimizer"]}
-    added_online = {
-        "actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "entropy_backup": True,
-        "antithetic": False, "detached_spread": False, "advantage_learning_rate": 0.0,
-    }  # fmt: skip
-    stored["online"] = {**added_online, **stored["online"]}
-    stored["eval"] = {"early_every": 0, "early_steps": 0, **stored["eval"]}
-    return ConfigDict(stored)
-
-
-def completed(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's record with the fields that its version had not yet, see `stored_config`."""
-    return {**run, "config": stored_config(run).to_dict()}
 
 
 def log_infos(logger: RunLogger, step: int, infos: Sequence[Mapping[str, jax.Array]]) -> None:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from configs import finetune, smac_paper
-from launch.session import check_config, make_agents, make_terms
+from launch.checks import check_config
+from launch.session import make_agents, make_terms
 from smac_jax.agent import Standardizer
 from smac_jax.keys import stream_keys
 from smac_jax.networks import Critic, init_ensemble

@@ -11,8 +11,8 @@ from conftest import REPOSITORY
 from forking import Ended, run_module
 
 from configs import smac
+from launch.checks import check_config
 from launch.program import parse_seeds
-from launch.session import check_config
 from smac_jax.data.minari_dataset import environment_spec, hash_episodes, open_dataset, read_episodes
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError

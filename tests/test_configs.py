@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from configs import bc, calql, cql, finetune, iql, rlpd, smac, smac_paper, td3bc
-from launch.session import check_config, make_offline_terms, make_terms, warn_of_kappa
+from launch.checks import check_config, make_offline_terms
+from launch.session import make_terms, warn_of_kappa
 from smac_jax.agent import terms as catalogue
 from smac_jax.envs.tasks import TASKS
 from smac_jax.errors import InputError

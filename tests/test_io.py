@@ -8,6 +8,7 @@ import pytest
 from conftest import REPOSITORY
 from flax import serialization
 
+from launch.stored import completed
 from smac_jax.agent import AgentSpec, Standardizer, create_agents
 from smac_jax.errors import InputError
 from smac_jax.io import workdir as records_of
@@ -195,6 +196,21 @@ def test_a_run_begun_by_an_earlier_version_goes_on_with_what_its_record_lacks(tm
         pass
     other = {"program": "landscape", "points": 3}
     with pytest.raises(InputError, match="holds a different run"), hold(tmp_path, other, complete):
+        pass
+
+
+def test_a_record_without_a_configuration_is_compared_as_it_is(tmp_path):
+    for broken in (
+        {"program": "pretrain"},
+        {"program": "pretrain", "config": None},
+        {"program": "pretrain", "config": {}},
+    ):
+        assert completed(broken) == broken
+    claim(tmp_path, {"program": "pretrain"})
+    with (
+        pytest.raises(InputError, match="holds a different run"),
+        hold(tmp_path, {**RUN, "program": "pretrain"}, completed),
+    ):
         pass
 
 
