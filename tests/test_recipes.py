@@ -12,6 +12,7 @@ from minari import DataCollector, StepDataCallback
 from minari.storage.local import list_local_datasets
 
 from smac_jax.agent import AgentSpec, Standardizer, act_seeds, create_agents
+from smac_jax.data.describe import describe
 from smac_jax.data.minari_dataset import (
     environment_spec,
     hash_episodes,
@@ -24,6 +25,7 @@ from smac_jax.data.recipes.adroit_binary import clone_behavior, record_adroit_bi
 from smac_jax.data.recipes.pointmaze import DECISION_STEPS, MAZES, record_pointmaze
 from smac_jax.data.recipes.replay import record_replay
 from smac_jax.data.recipes.rollout import record_rollout
+from smac_jax.envs.make import task_spec
 from smac_jax.envs.tasks import TASKS, find_task
 from smac_jax.errors import InputError
 from smac_jax.keys import episode_seed, stream_keys
@@ -242,6 +244,20 @@ def test_deterministic_policy_is_rolled_out_with_noise_on_its_mode(minari_path):
     for episode, sign in zip(noised, (-1.0, 1.0), strict=True):
         np.testing.assert_allclose(episode.actions / 2.0, sign * np.tanh(0.5), atol=0.05)
         assert 0.002 < np.std(episode.actions / 2.0) < 0.03
+
+
+def test_rollout_in_a_task_of_successes_records_them_and_can_be_trained_on(minari_path):
+    spec = task_spec(gym.spec("AdroitHandPenSparse-v1"), BINARY)
+    unscaled = Standardizer(jnp.zeros(45), jnp.ones(45))
+    agents = create_agents(AgentSpec(45, 24, hidden_dims=(8,)), stream_keys([0], "init"), unscaled)
+    dataset = record_rollout("pen/rolled-v0", agents, spec, BINARY, "a toy", episodes=6)
+    for episode in episodes_of(dataset):
+        np.testing.assert_array_equal(episode.infos["success"], [False, *(episode.rewards > 0)])
+    described = describe(dataset)
+    assert not described.problems
+    assert described.success == np.mean(described.scores) > 0
+    data = load_offline_data(dataset, BINARY, BINARY.discount, BINARY.reward_scale, BINARY.reward_shift)
+    assert np.sum(data.batch.masks == 0) == np.sum(described.scores)
 
 
 def test_rollout_is_a_function_of_its_seed_and_stops_at_the_steps(minari_path):

@@ -36,6 +36,7 @@ class Task:
         relabel: recorded episode to the convention of the live, wrapped environment; refuses one that contradicts it.
         reward_scale: learner's reward = scale * reward + shift.
         reward_shift: see `reward_scale`.
+        records_success: whether `relabel` reads the datasets' `infos/success`, which are recorded for it.
         failure_reward: reward of every step without success where rewards are sparse; None where they are not.
         discount: gamma.
     """
@@ -52,6 +53,7 @@ class Task:
     relabel: Callable[[Episode, EnvSpec], Episode] = conventions.keep_native
     reward_scale: float = 1.0
     reward_shift: float = 0.0
+    records_success: bool = False
     failure_reward: float | None = None
     discount: float = 0.99
 
@@ -105,6 +107,7 @@ TASKS: Mapping[str, Task] = {
             # Cal-QL and RLPD: rewards of -5 before and +5 at success.
             reward_scale=10.0,
             reward_shift=5.0,
+            records_success=True,
             failure_reward=-1.0,
         ),
         Task(

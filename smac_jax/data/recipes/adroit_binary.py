@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import minari
 import numpy as np
-from minari import StepDataCallback
 from minari.data_collector import EpisodeBuffer
 
 from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, create_agents
 from smac_jax.agent.terms import BehaviorCloningTerm
 from smac_jax.data.minari_dataset import environment_spec, load_offline_data, open_dataset, read_episodes
 from smac_jax.data.recipes.recording import (
+    SuccessStep,
     check_new_id,
     record_rollouts,
     recording_env,
@@ -40,12 +40,11 @@ _HIDDEN_DIMS, _LEARNING_RATE, _BATCH_SIZE, _UPDATES = (256, 256), 3e-4, 256, 20_
 _OBSERVATION_NOISE, _NOISED_COPIES = 0.2, 32
 
 
-class _BinaryStep(StepDataCallback):
-    """Single-precision observations as in the demonstrations, and a success flag for the reset as well."""
+class _BinaryStep(SuccessStep):
+    """Single-precision observations, as in the demonstrations."""
 
     def __call__(self, env: gym.Env, obs: Any, info: dict[str, Any], **step: Any) -> dict[str, Any]:
-        info = {"success": bool(info.get("success", False))}
-        return dict(super().__call__(env, np.asarray(obs, np.float32), info, **step))
+        return super().__call__(env, np.asarray(obs, np.float32), info, **step)
 
 
 def clone_behavior(data: Batch, standardizer: Standardizer, seed: int) -> AgentState:
@@ -123,9 +122,7 @@ def record_adroit_binary(
     data = load_offline_data(source, TASK, TASK.discount, TASK.reward_scale, TASK.reward_shift)
     demonstrations = _demonstrations(source)
     space, horizon = source.spec.observation_space, TASK.horizon(spec)
-    env, recorder = recording_env(
-        spec, TASK, step_data_callback=_BinaryStep, record_infos=True, observation_space=space
-    )
+    env, recorder = recording_env(spec, TASK, step_data_callback=_BinaryStep, observation_space=space)
     clone = clone_behavior(data.batch, data.standardizer, seed)
     record_rollouts(env, sampling_policy(clone, seed, horizon), episodes, seed, steps, on_episode)
     with remove_unless_whole(dataset_id):

@@ -11,7 +11,7 @@ import jax
 import minari
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from minari import DataCollector
+from minari import DataCollector, StepDataCallback
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage import get_dataset_path
 from minari.storage.local import list_local_datasets
@@ -58,8 +58,18 @@ def remove_unless_whole(dataset_id: str) -> Iterator[None]:
         raise
 
 
+class SuccessStep(StepDataCallback):
+    """Of a step's infos success alone, with an entry for the reset, which reports none."""
+
+    def __call__(self, env: gym.Env, obs: Any, info: dict[str, Any], **step: Any) -> dict[str, Any]:
+        """One record of a step or a reset."""
+        return dict(super().__call__(env, obs, {"success": bool(info.get("success", False))}, **step))
+
+
 def recording_env(spec: EnvSpec, task: Task, **options: Any) -> tuple[gym.Env, DataCollector]:
     """A task's environment and the recorder of its native observations, actions and rewards inside it.
+
+    Success is recorded, too, where the family's datasets need it.
 
     Args:
         spec: specification of the environment.
@@ -70,6 +80,8 @@ def recording_env(spec: EnvSpec, task: Task, **options: Any) -> tuple[gym.Env, D
         InputError: see `make_env`.
     """
     recorders: list[DataCollector] = []
+    if task.records_success:
+        options = {"step_data_callback": SuccessStep, "record_infos": True, **options}
 
     def record(env: gym.Env) -> gym.Env:
         recorders.append(DataCollector(env, **options))
