@@ -25,14 +25,12 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. A built-in score's data hold the
     # spread by imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if built_in else 0.1
-    # A fortieth of the spread of the data's returns, in the learner's reward, which is 190 in pen: the score is built
-    # in, and its tails begin early. A wide imitation needs more, as its mode yields with the square of its spread: a
-    # fifteenth of the 150 in HalfCheetah, a ninth of the 180 in AntMaze, and in the kitchen, whose demonstrations do
-    # things in several ways, no less than the whole of it; what it costs is that values drift upwards online. The
-    # maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
-    # (docs/quickstart/other_seeds).
-    kappa = {"kitchen": 250.0, "adroit_binary": 5.0, "antmaze": 20.0, "pointmaze": 0.1}
-    config.kappa = kappa.get(config.task, 10.0)
+    # A fortieth of the spread of the data's returns in the learner's reward, which is 150 to 190. It holds a mode whose
+    # imitation is as wide as AntMaze's or the kitchen's where the penalty below leaves next to no slope, and values of
+    # states learn faster online than what pulls at the mode; a larger one makes values drift upwards. In locomotion a
+    # fifteenth. The maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as
+    # well (docs/quickstart/other_seeds).
+    config.kappa = 10.0 if dense else 5.0 if built_in else 0.1
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
@@ -61,11 +59,11 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # The slope of what the critic learns at the policy's mode grows with its updates, and a narrow policy bears
         # next to none. Most of it is what the values of states, which sink or rise after the switch, have not followed
         # yet: where these keep their rate, modes of good policies in Hopper move a fifth as far under TD3, and those
-        # of replay data, which have something to gain, as far as before. Not tried on the sparse tasks.
-        if dense:
-            config.online.advantage_learning_rate = config.optimizer.critic / 10
-        else:
+        # of replay data, which have something to gain, as far as before. Not tried on Adroit.
+        if adroit:
             config.online.critic_learning_rate = config.optimizer.critic / 10
+        else:
+            config.online.advantage_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True
@@ -120,10 +118,10 @@ def get_config(name: str = "locomotion") -> ConfigDict:
 
     # Score-matching penalty on the critic's action-gradient. A built-in score is the anchor's.
     terms.score_penalty = ConfigDict()
-    # lambda. In locomotion SAC's samples are wide when it begins, and what is left of the slope draws the mode aside:
-    # policies of Hopper that bear a hundredth of a standard deviation lose 0.008 with 100, 0.026 with 10. Not tried on
-    # the sparse tasks.
-    terms.score_penalty.weight = 100.0 if dense else 10.0
+    # lambda. SAC's samples are as wide as the imitation when it begins, and what is left of the slope draws the mode
+    # aside: in kitchen/mixed by 0.04 standard deviations with 100 and 0.02 with 1000, at the same temporal-difference
+    # error; policies of Hopper that bear a hundredth lose 0.008 with 100, 0.026 with 10. Not tried on Adroit.
+    terms.score_penalty.weight = 1000.0 if config.task in DEMONSTRATIONS else 100.0 if dense else 10.0
     # `fixed` at its initial value, `learned` by the penalty (it tends to collapse), or tied to the `temperature`.
     terms.score_penalty.kappa = "fixed"
     # Share of the penalty's points at the policy's own actions, the others at the data's.
