@@ -56,7 +56,7 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
 @pytest.mark.parametrize(
     ("algorithm", "task", "name", "value"),
     [
-        ("smac", "locomotion", "terms.score_penalty.weight", 100.0),
+        ("smac", "locomotion", "terms.score_penalty.weight", 1000.0),
         ("smac_paper", "locomotion", "terms.score_penalty.weight", 10.0),
         ("smac_paper", "adroit_binary", "terms.score_penalty.weight", 10.0),
         ("smac_paper", "kitchen", "terms.score_penalty.kappa", "temperature"),
@@ -200,15 +200,26 @@ def test_imitations_of_a_hand_lead():
 
 
 @pytest.mark.parametrize("task", ["locomotion", "generic"])
-def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_advantages_move_slowly(task):
+def test_data_with_dense_rewards_is_imitated_by_advantage(task):
     config = smac.get_config(task)
     terms = make_terms(config)
     assert (terms.sac_actor, terms.behavior_cloning, terms.denoising) == (None, None, None)
     assert terms.advantage_weighted == catalogue.AdvantageWeightedTerm(inverse_temperature=0.5)
     assert terms.value.target == "td"
-    assert (config.kappa, config.network.critic_advantage_width) == (10.0, 0.5)
+    assert config.network.critic_advantage_width == 0.5
+
+
+@pytest.mark.parametrize("task", sorted(set(TASKS) - {"pointmaze"}))
+def test_all_built_in_scores_have_one_kappa_and_an_actor_that_moves_slowly(task):
+    config = smac.get_config(task)
+    assert config.kappa == 5.0
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
-    assert (online.actor, online.critic, online.advantage) == (rates.actor / 30, rates.critic, rates.critic / 10)
+    assert online.actor == rates.actor / 30
+    if task == "adroit_binary":
+        assert (online.critic, online.advantage) == (rates.critic / 10, 0.0)
+    else:
+        assert (online.critic, online.advantage) == (rates.critic, rates.critic / 10)
+        assert config.terms.score_penalty.weight == 1000.0
 
 
 @pytest.mark.parametrize(
@@ -223,7 +234,7 @@ def test_data_with_dense_rewards_is_imitated_by_advantage_and_its_advantages_mov
 )
 def test_kappa_far_from_the_spread_of_own_data_is_said(algorithm, task, spread, warned, caplog):
     warn_of_kappa(OFFLINE[algorithm].get_config(task), spread * np.array([-1.0, 1.0, 1.0, -1.0]))
-    assert [f"--config.kappa={spread / 15:.2g}, " in record.message for record in caplog.records] == [True] * warned
+    assert [f"--config.kappa={spread / 30:.2g}, " in record.message for record in caplog.records] == [True] * warned
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])
