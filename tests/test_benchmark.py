@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from configs import finetune, suites
-from configs.suites import cpu, paper, recipe, smoke
+from configs.suites import cpu, other_data, paper, recipe, smoke
 from launch.cells import DONE, FAILED, SKIPPED, blocked, make_cells, recorded_runs
 from smac_jax.errors import InputError
 from smac_jax.io.workdir import git_commit
@@ -173,7 +173,7 @@ def test_a_suite_that_cannot_work_is_refused(tmp_path, field, value, message):
         make_cells(suite, tmp_path)
 
 
-@pytest.mark.parametrize("suite", [smoke, cpu, paper, recipe])
+@pytest.mark.parametrize("suite", [smoke, cpu, paper, recipe, other_data])
 def test_suites_name_methods_that_exist(suite, tmp_path):
     config = suite.get_config()
     assert make_cells(config, tmp_path)

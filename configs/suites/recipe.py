@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import suites
 
 
-def _screen(config: str, dataset: str, episodes: tuple[int, int], recipe: dict[str, str] | None = None) -> ConfigDict:
+def screen(config: str, dataset: str, episodes: tuple[int, int], recipe: dict[str, str] | None = None) -> ConfigDict:
     """A task; `episodes` an evaluation in pre-training, and in fine-tuning, where a drop is to be told from noise."""
     pretrain, finetune = {"eval": {"episodes": episodes[0]}}, {"eval": {"episodes": episodes[1]}}
     return suites.task(f"{config}-small", dataset, recipe=recipe, pretrain=pretrain, finetune=finetune)
@@ -16,7 +16,7 @@ def _screen(config: str, dataset: str, episodes: tuple[int, int], recipe: dict[s
 
 def _adroit(hand: str, episodes: int) -> ConfigDict:
     recipe = {"recipe": "adroit_binary", "source": f"adroit/{hand}-human-v0"}
-    return _screen("adroit_binary", f"adroit/{hand}-binary-v0", (50, episodes), recipe)
+    return screen("adroit_binary", f"adroit/{hand}-binary-v0", (50, episodes), recipe)
 
 
 def get_config() -> ConfigDict:
@@ -40,8 +40,8 @@ def get_config() -> ConfigDict:
     tasks.pen = _adroit("pen", 400)
     tasks.door = _adroit("door", 400)
     # An episode takes 0.7 s in the kitchen.
-    tasks.kitchen_complete = _screen("kitchen", "kitchen/complete-v0", (20, 20))
-    tasks.kitchen_mixed = _screen("kitchen", "kitchen/mixed-v0", (20, 20))
-    tasks.antmaze_umaze_diverse = _screen("antmaze", "antmaze/umaze-diverse-v0", (50, 400))
-    tasks.halfcheetah_medium_replay = _screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
+    tasks.kitchen_complete = screen("kitchen", "kitchen/complete-v0", (20, 20))
+    tasks.kitchen_mixed = screen("kitchen", "kitchen/mixed-v0", (20, 20))
+    tasks.antmaze_umaze_diverse = screen("antmaze", "antmaze/umaze-diverse-v0", (50, 400))
+    tasks.halfcheetah_medium_replay = screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
     return suite
