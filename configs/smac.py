@@ -48,8 +48,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # The values of states spread by far more than kappa; in layers shared with them less of the score was fitted.
     config.network.critic_dueling = built_in
     if weighted and not adroit:
-        # Rewards at every step. In Hopper, whose policies bear little, the mode moves half as far as with A as wide as V,
-        # and an update costs a third less. Not tried on the sparse tasks.
+        # Rewards at every step. In Hopper, whose policies bear little, the mode moves half as far as with A as wide as
+        # V, and an update costs a third less. Not tried on the sparse tasks.
         config.network.critic_advantage_width = 0.5
     if built_in:
         # A policy as narrow as demonstrations are is that much nearer to failing after a step of the same size. On pen
