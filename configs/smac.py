@@ -58,11 +58,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # The slope of what the critic learns at the policy's mode grows with its updates, and a narrow policy bears
         # next to none. Most of it is what the values of states, which sink or rise after the switch, have not followed
         # yet: where these keep their rate, modes of good policies in Hopper move a fifth as far under TD3, and those
-        # of replay data, which have something to gain, as far as before. Not tried on Adroit.
-        if adroit:
-            config.online.critic_learning_rate = config.optimizer.critic / 10
-        else:
-            config.online.advantage_learning_rate = config.optimizer.critic / 10
+        # of replay data, which have something to gain, as far as before.
+        config.online.advantage_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True
@@ -119,8 +116,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     terms.score_penalty = ConfigDict()
     # lambda. SAC's samples are as wide as the imitation when it begins, and what is left of the slope draws the mode
     # aside: in kitchen/mixed by 0.03 standard deviations with 100 and 0.015 with 1000, at the same temporal-difference
-    # error; policies of Hopper that bear a hundredth lose 0.008 with 100, 0.026 with 10. Not tried on Adroit.
-    terms.score_penalty.weight = 1000.0 if built_in and not adroit else 10.0
+    # error; policies of Hopper that bear a hundredth lose 0.008 with 100, 0.026 with 10.
+    terms.score_penalty.weight = 1000.0 if built_in else 10.0
     # `fixed` at its initial value, `learned` by the penalty (it tends to collapse), or tied to the `temperature`.
     terms.score_penalty.kappa = "fixed"
     # Share of the penalty's points at the policy's own actions, the others at the data's.
