@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from configs import calql, common, cql, iql, rlpd
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import algorithms, loss_terms
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 
@@ -61,24 +61,24 @@ def _replace_terms(config: ConfigDict, terms: ConfigDict) -> None:
 
 def _sac(config: ConfigDict) -> None:
     config.network.actor_detached_spread |= config.online.detached_spread
-    td = catalogue.TDTerm(soft=config.online.entropy_backup)
-    actor = catalogue.SACActorTerm(antithetic=config.online.antithetic)
-    _replace_terms(config, _fields(catalogue.sac(td=td, sac_actor=actor)))
+    td = loss_terms.TDTerm(soft=config.online.entropy_backup)
+    actor = loss_terms.SACActorTerm(antithetic=config.online.antithetic)
+    _replace_terms(config, _fields(algorithms.sac(td=td, sac_actor=actor)))
 
 
 def _td3(config: ConfigDict) -> None:
-    _replace_terms(config, _fields(catalogue.td3()))
+    _replace_terms(config, _fields(algorithms.td3()))
     config.online.exploration_noise = EXPLORATION_NOISE
 
 
 def _td3bc(config: ConfigDict) -> None:
-    _replace_terms(config, _fields(catalogue.td3bc()))
+    _replace_terms(config, _fields(algorithms.td3bc()))
     config.online.exploration_noise = EXPLORATION_NOISE
 
 
 def _wsrl(config: ConfigDict) -> None:
     """SAC without offline data after a warm-up (Zhou et al., 2024, arXiv 2412.07762): 4 critic updates a step."""
-    _replace_terms(config, _fields(catalogue.sac(td=catalogue.TDTerm(soft=False, subset=2))))
+    _replace_terms(config, _fields(algorithms.sac(td=loss_terms.TDTerm(soft=False, subset=2))))
     # One of the actor an environment step.
     config.terms.policy_delay = 0
     config.online.offline_fraction = 0.0

@@ -7,20 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from smac_jax.agent import AgentSpec, Standardizer, create_agent, step
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import AgentSpec, Standardizer, algorithms, create_agent, loss_terms, step
 from smac_jax.agent.terms import Terms
 from smac_jax.types import Batch
 
 OBSERVATIONS, ACTIONS, BATCH = 3, 2, 16
-BC = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
+BC = Terms(behavior_cloning=loss_terms.BehaviorCloningTerm())
 IQL = Terms(
-    td=catalogue.TDTerm(bootstrap="value"),
-    value=catalogue.ValueTerm(),
-    advantage_weighted=catalogue.AdvantageWeightedTerm(),
+    td=loss_terms.TDTerm(bootstrap="value"),
+    value=loss_terms.ValueTerm(),
+    advantage_weighted=loss_terms.AdvantageWeightedTerm(),
 )
-CQL = catalogue.sac(td=catalogue.TDTerm(samples=3, soft=False), conservative=catalogue.ConservativeTerm(samples=2))
-CALQL = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(samples=2, calibrated=True, lagrange=True))
+CQL = algorithms.sac(td=loss_terms.TDTerm(samples=3, soft=False), conservative=loss_terms.ConservativeTerm(samples=2))
+CALQL = dataclasses.replace(CQL, conservative=loss_terms.ConservativeTerm(samples=2, calibrated=True, lagrange=True))
 
 
 def make_batch(seed: int = 0, rows: int = BATCH) -> Batch:

@@ -7,8 +7,7 @@ import pytest
 from agents import identical, make_agent, make_batch, update
 
 from smac_jax import losses
-from smac_jax.agent import imitation
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import algorithms, imitation, loss_terms
 from smac_jax.agent.state import critic_apply, critic_apply_by_distance
 from smac_jax.agent.step import update_anchor
 from smac_jax.agent.terms import Terms
@@ -122,7 +121,7 @@ def test_values_move_neither_the_anchor_nor_kappa():
 
 @pytest.mark.parametrize(
     "terms",
-    [catalogue.sac(), catalogue.td3(), catalogue.sac(conservative=catalogue.ConservativeTerm(samples=2))],
+    [algorithms.sac(), algorithms.td3(), algorithms.sac(conservative=loss_terms.ConservativeTerm(samples=2))],
 )
 def test_every_term_of_the_critic_sees_values_on_the_density(terms):
     state, batch = anchored(), make_batch()
@@ -135,7 +134,7 @@ def test_every_term_of_the_critic_sees_values_on_the_density(terms):
     assert not identical(after.actor.params, plain.actor.params)
 
 
-PENALTY = Terms(score_penalty=catalogue.ScorePenaltyTerm(weight=10.0), anchor_follows=True)
+PENALTY = Terms(score_penalty=loss_terms.ScorePenaltyTerm(weight=10.0), anchor_follows=True)
 
 
 @pytest.mark.parametrize("tail", [0.3, 3.0])
@@ -171,10 +170,10 @@ def test_penalty_flattens_the_network_around_the_anchor():
 def test_kappa_of_the_anchor_cannot_be_learned_by_its_penalty():
     for changes in ({"kappa": "learned"}, {"policy_fraction": 0.5}):
         with pytest.raises(InputError, match=r"anchor_follows=True takes the anchor's own score"):
-            Terms(score_penalty=catalogue.ScorePenaltyTerm(**changes), anchor_follows=True)
+            Terms(score_penalty=loss_terms.ScorePenaltyTerm(**changes), anchor_follows=True)
 
 
-IMITATION = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), anchor_follows=True)
+IMITATION = Terms(behavior_cloning=loss_terms.BehaviorCloningTerm(), anchor_follows=True)
 
 
 def test_anchor_averages_the_actor_offline_and_stays_online():
@@ -187,7 +186,7 @@ def test_anchor_averages_the_actor_offline_and_stays_online():
         expected = jax.tree.map(lambda old, new: old + share * (new - old), moved, state.actor.params)  # noqa: B023
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.anchor, expected)
     assert not identical(state.anchor, state.actor.params)
-    later, _ = update(state, make_batch(1), jax.random.key(1), catalogue.sac())
+    later, _ = update(state, make_batch(1), jax.random.key(1), algorithms.sac())
     assert identical(later.anchor, state.anchor)
     assert not identical(later.actor.params, state.actor.params)
 
@@ -218,8 +217,8 @@ def test_what_a_pretraining_leaves_is_its_average():
 
 def test_an_imitation_is_logged_at_its_average():
     terms = Terms(
-        behavior_cloning=catalogue.BehaviorCloningTerm(),
-        score_penalty=catalogue.ScorePenaltyTerm(),
+        behavior_cloning=loss_terms.BehaviorCloningTerm(),
+        score_penalty=loss_terms.ScorePenaltyTerm(),
         anchor_follows=True,
     )
     state = anchored()
@@ -247,9 +246,9 @@ def test_distance_of_the_mode_by_hand():
 
 def test_distance_of_the_mode_is_logged_once_the_anchor_stays():
     state, batch = anchored(), make_batch()
-    moved, info = update(state, batch, jax.random.key(0), catalogue.sac())
+    moved, info = update(state, batch, jax.random.key(0), algorithms.sac())
     assert float(info["mode_distance"]) == 0.0
-    _, info = update(moved, batch, jax.random.key(1), catalogue.sac())
+    _, info = update(moved, batch, jax.random.key(1), algorithms.sac())
     assert float(info["mode_distance"]) > 0.0
     assert "mode_distance" not in update(state, batch, jax.random.key(0), IMITATION)[1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from agents import IQL, OBSERVATIONS, identical, make_agent, make_batch, run, standardizer, update
 
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import algorithms, loss_terms
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 
@@ -16,8 +16,8 @@ from smac_jax.errors import InputError
 def test_an_imitating_actor_logs_the_policy_at_the_states_of_the_penalty_s_share():
     def imitation(batch_fraction: float) -> Terms:
         return Terms(
-            score_penalty=catalogue.ScorePenaltyTerm(batch_fraction=batch_fraction),
-            behavior_cloning=catalogue.BehaviorCloningTerm(),
+            score_penalty=loss_terms.ScorePenaltyTerm(batch_fraction=batch_fraction),
+            behavior_cloning=loss_terms.BehaviorCloningTerm(),
         )
 
     batch, key = make_batch(), jax.random.key(5)
@@ -33,7 +33,7 @@ def test_noise_on_observations_is_in_spreads_of_the_data():
     rows, scale = 20_000, 0.3
     one = make_batch(rows=1)
     batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
-    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=scale))
+    terms = Terms(behavior_cloning=loss_terms.BehaviorCloningTerm(observation_noise=scale))
     agent = make_agent()
     # Steep enough for the noise to show.
     agent = agent.replace(actor=agent.actor.replace(params=jax.tree.map(lambda leaf: 5.0 * leaf, agent.actor.params)))
@@ -49,7 +49,7 @@ def test_noise_on_observations_is_in_spreads_of_the_data():
 
 
 def test_noise_on_observations_is_the_imitation_s_alone():
-    noisy = dataclasses.replace(IQL, advantage_weighted=catalogue.AdvantageWeightedTerm(observation_noise=0.1))
+    noisy = dataclasses.replace(IQL, advantage_weighted=loss_terms.AdvantageWeightedTerm(observation_noise=0.1))
     plain, noised = run(IQL, 2)[0], run(noisy, 2)[0]
     assert not identical(noised.actor.params, plain.actor.params)
     for name in ("critic", "target_critic", "value"):
@@ -60,8 +60,8 @@ def test_state_values_see_noise_at_what_they_are_fitted_to_and_where_advantages_
     rows, scale = 20_000, 0.3
     one = make_batch(rows=1)
     batch = jax.tree.map(lambda leaf: jnp.repeat(leaf, rows, axis=0), one)
-    value = catalogue.ValueTerm(target="td", observation_noise=scale)
-    weighted = catalogue.AdvantageWeightedTerm(observation_noise=scale)
+    value = loss_terms.ValueTerm(target="td", observation_noise=scale)
+    weighted = loss_terms.AdvantageWeightedTerm(observation_noise=scale)
     agent = make_agent()
     agent = agent.replace(value=agent.value.replace(params=jax.tree.map(lambda leaf: 2.0 * leaf, agent.value.params)))
 
@@ -80,12 +80,12 @@ def test_state_values_see_noise_at_what_they_are_fitted_to_and_where_advantages_
     standard_error = float(np.std(advantages)) / rows**0.5
     assert float(info["advantage"]) == pytest.approx(np.mean(advantages), abs=6 * standard_error)
     # The noise shows in both.
-    _, plain = update(agent, batch, jax.random.key(2), Terms(value=catalogue.ValueTerm(target="td")))
+    _, plain = update(agent, batch, jax.random.key(2), Terms(value=loss_terms.ValueTerm(target="td")))
     assert abs(float(plain["value_loss"]) - np.mean(losses)) > 20 * np.std(losses) / rows**0.5
     assert abs(target(after) - float(values(after, one.observations)[0]) - np.mean(advantages)) > 20 * standard_error
 
 
-@pytest.mark.parametrize("terms", [Terms(behavior_cloning=catalogue.BehaviorCloningTerm(loss_type="log_prob")), IQL])
+@pytest.mark.parametrize("terms", [Terms(behavior_cloning=loss_terms.BehaviorCloningTerm(loss_type="log_prob")), IQL])
 def test_an_imitation_that_leads_follows_the_later_actions_and_nothing_else_does(terms):
     batch, later, key = make_batch(), make_batch(7).actions, jax.random.key(3)
     plain, _ = update(make_agent(), batch, key, terms)
@@ -101,7 +101,7 @@ def test_an_imitation_that_leads_follows_the_later_actions_and_nothing_else_does
 def test_an_imitation_of_later_actions_moves_towards_them_alone():
     """Its gradient is the plain one of a batch whose actions are the later ones."""
     batch, later = make_batch(), make_batch(7).actions
-    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm())
+    terms = Terms(behavior_cloning=loss_terms.BehaviorCloningTerm())
     led, info = update(
         make_agent(), batch._replace(later_actions=later), jax.random.key(0), dataclasses.replace(terms, lead=1)
     )
@@ -111,7 +111,7 @@ def test_an_imitation_of_later_actions_moves_towards_them_alone():
 
 
 def test_a_lead_needs_later_actions():
-    terms = Terms(behavior_cloning=catalogue.BehaviorCloningTerm(), lead=2)
+    terms = Terms(behavior_cloning=loss_terms.BehaviorCloningTerm(), lead=2)
     with pytest.raises(InputError, match=r"terms\.lead above 0 needs batches with `later_actions`; load the data with"):
         update(make_agent(), make_batch(), jax.random.key(0), terms)
     with pytest.raises(InputError, match=r"terms\.lead=-1 must be a number from 0 on"):
@@ -119,9 +119,9 @@ def test_a_lead_needs_later_actions():
 
 
 def test_an_actor_that_imitates_is_logged_as_one_that_follows_the_critic():
-    _, followed = run(catalogue.smac(), 1)
-    imitating = {"sac_actor": None, "temperature": None, "behavior_cloning": catalogue.BehaviorCloningTerm()}
-    _, imitated = run(catalogue.smac(**imitating), 1)
+    _, followed = run(algorithms.smac(), 1)
+    imitating = {"sac_actor": None, "temperature": None, "behavior_cloning": loss_terms.BehaviorCloningTerm()}
+    _, imitated = run(algorithms.smac(**imitating), 1)
     for name in ("entropy", "q_policy"):
         # When they are measured the critic has moved alike in both, the actor in neither.
         assert float(imitated[name]) == pytest.approx(float(followed[name]), rel=1e-5)

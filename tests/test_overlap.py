@@ -11,7 +11,7 @@ from test_training import agents
 
 from launch.recorder import Recorder
 from launch.session import Stopwatch
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import algorithms
 from smac_jax.data.replay import create_replay
 from smac_jax.envs.collector import Outcome, Transitions
 from smac_jax.training.online import (
@@ -52,7 +52,7 @@ def beginning():
 
 @functools.cache
 def real_calls():
-    updates = make_online_updates(catalogue.sac(), 8, 0.5, updates_per_step=1)
+    updates = make_online_updates(algorithms.sac(), 8, 0.5, updates_per_step=1)
     return compile_calls(*beginning(), SEEDS, make_batch(9, rows=50), updates, None, make_insert(1.0, 0.0))
 
 

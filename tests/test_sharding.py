@@ -17,8 +17,7 @@ from test_training import agents, filled_replay
 
 from launch.recorder import _apart
 from smac_jax import sharding
-from smac_jax.agent import act_seeds
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import act_seeds, algorithms
 from smac_jax.cores import ONE_THREAD
 from smac_jax.data.replay import filled_rows, with_capacity
 from smac_jax.io.checkpoints import Checkpoints
@@ -70,13 +69,13 @@ def offline_case():
     keys, data = stream_keys(SEEDS, "update"), make_batch(9, rows=50)
     expected = agents(SEEDS)
     for _ in range(2):
-        expected, expected_info = make_offline_updates(catalogue.smac(), 8, 3)(expected, keys, data)
+        expected, expected_info = make_offline_updates(algorithms.smac(), 8, 3)(expected, keys, data)
 
     mesh = seed_mesh(len(SEEDS))
     state, keys, data = shard_seeds(agents(SEEDS), mesh), shard_seeds(keys, mesh), replicate(data, mesh)
     kernel, before = state.critic.params["params"]["mlp"]["hidden_0"]["kernel"], layouts(state)
     assert [shard.data.shape[0] for shard in kernel.addressable_shards] == [1] * 8
-    compiled = make_offline_updates(catalogue.smac(), 8, 3, mesh).lower(state, keys, data).compile()
+    compiled = make_offline_updates(algorithms.smac(), 8, 3, mesh).lower(state, keys, data).compile()
     for _ in range(2):
         state, info = compiled(state, keys, data)
     assert_same_layout(state, before)
@@ -97,7 +96,7 @@ def train_online(mesh):
     state, replay = shard_seeds(agents(SEEDS), mesh), shard_seeds(filled_replay(SEEDS), mesh)
     update_keys, act_keys = (shard_seeds(stream_keys(SEEDS, name), mesh) for name in ("update", "act"))
     data, observations = replicate(make_batch(9, rows=50), mesh), np.ones((len(SEEDS), OBSERVATIONS), np.float32)
-    updates = make_online_updates(catalogue.td3(), 8, 0.5, 2, mesh).lower(state, replay, update_keys, data).compile()
+    updates = make_online_updates(algorithms.td3(), 8, 0.5, 2, mesh).lower(state, replay, update_keys, data).compile()
     act = jax.jit(explore).lower(state, observations, act_keys, np.int32(0)).compile()
     transitions = jax.tree.map(np.asarray, make_batch(3, rows=len(SEEDS)))
     before = layouts((state, replay))
@@ -191,10 +190,10 @@ def spread_case():
     assert len(jax.local_devices()) == 3
     assert set(ONE_THREAD) <= set(os.environ["XLA_FLAGS"].split())
     keys, data = stream_keys(range(3), "update"), make_batch(9, rows=50)
-    expected, _ = make_offline_updates(catalogue.smac(), 8, 3)(agents(range(3)), keys, data)
+    expected, _ = make_offline_updates(algorithms.smac(), 8, 3)(agents(range(3)), keys, data)
     mesh = seed_mesh(3)
     state, keys, data = shard_seeds(agents(range(3)), mesh), shard_seeds(keys, mesh), replicate(data, mesh)
-    state, _ = make_offline_updates(catalogue.smac(), 8, 3, mesh)(state, keys, data)
+    state, _ = make_offline_updates(algorithms.smac(), 8, 3, mesh)(state, keys, data)
     assert_close(state, expected)
 
 

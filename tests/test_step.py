@@ -26,16 +26,18 @@ from smac_jax import losses
 from smac_jax.agent import (
     AgentSpec,
     Standardizer,
+    algorithms,
     create_agent,
     create_agents,
     critic_update,
+    loss_terms,
     mix_actors,
     step,
     step_seeds,
     updates,
 )
-from smac_jax.agent import terms as catalogue
-from smac_jax.agent.terms import DenoisingTerm, Terms, terms_from_mapping
+from smac_jax.agent.loss_terms import DenoisingTerm
+from smac_jax.agent.terms import Terms, terms_from_mapping
 from smac_jax.errors import InputError
 
 NETWORKS = (
@@ -56,17 +58,17 @@ def moved(terms: Terms, steps: int = 2, **changes) -> set[str]:
     [
         (Terms(), set()),
         (Terms(denoising=DenoisingTerm()), {"denoiser"}),
-        (catalogue.sac(), {"actor", "critic", "target_critic", "temperature"}),
-        (catalogue.sac(temperature=None), {"actor", "critic", "target_critic"}),
-        (catalogue.td3(), {"actor", "target_actor", "critic", "target_critic"}),
-        (catalogue.td3bc(), {"actor", "target_actor", "critic", "target_critic"}),
+        (algorithms.sac(), {"actor", "critic", "target_critic", "temperature"}),
+        (algorithms.sac(temperature=None), {"actor", "critic", "target_critic"}),
+        (algorithms.td3(), {"actor", "target_actor", "critic", "target_critic"}),
+        (algorithms.td3bc(), {"actor", "target_actor", "critic", "target_critic"}),
         (BC, {"actor"}),
         (IQL, {"actor", "critic", "target_critic", "value"}),
         (CQL, {"actor", "critic", "target_critic", "temperature"}),
         (CALQL, {"actor", "critic", "target_critic", "temperature", "multiplier"}),
-        (catalogue.smac(), {"actor", "critic", "target_critic", "temperature", "denoiser"}),
+        (algorithms.smac(), {"actor", "critic", "target_critic", "temperature", "denoiser"}),
         (
-            catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(kappa="learned"), denoising=None),
+            algorithms.smac(score_penalty=loss_terms.ScorePenaltyTerm(kappa="learned"), denoising=None),
             {"actor", "critic", "target_critic", "temperature", "kappa"},
         ),
     ],
@@ -76,12 +78,12 @@ def test_only_the_networks_that_the_terms_name_move(terms, expected):
 
 
 def test_only_the_networks_that_the_terms_name_move_with_muon():
-    assert moved(catalogue.td3(), optimizer="muon") == {"actor", "target_actor", "critic", "target_critic"}
+    assert moved(algorithms.td3(), optimizer="muon") == {"actor", "target_actor", "critic", "target_critic"}
 
 
 def test_switching_a_term_off_leaves_its_network_alone_even_after_it_has_momentum():
-    state, _ = update(make_agent(), make_batch(), jax.random.key(0), catalogue.smac())
-    later, _ = update(state, make_batch(1), jax.random.key(1), catalogue.td3())
+    state, _ = update(make_agent(), make_batch(), jax.random.key(0), algorithms.smac())
+    later, _ = update(state, make_batch(1), jax.random.key(1), algorithms.td3())
     assert identical(later.denoiser, state.denoiser)
     assert identical(later.temperature, state.temperature)
     assert identical(later.kappa, state.kappa)
@@ -89,14 +91,14 @@ def test_switching_a_term_off_leaves_its_network_alone_even_after_it_has_momentu
 
 
 def test_smac_without_its_own_terms_is_sac_and_the_denoiser_disturbs_nobody():
-    off = catalogue.smac(
-        score_penalty=catalogue.ScorePenaltyTerm(weight=0.0), denoising=catalogue.DenoisingTerm(weight=0.0)
+    off = algorithms.smac(
+        score_penalty=loss_terms.ScorePenaltyTerm(weight=0.0), denoising=loss_terms.DenoisingTerm(weight=0.0)
     )
-    assert off == catalogue.sac()
+    assert off == algorithms.sac()
     with_denoiser, _ = update(
         make_agent(), make_batch(), jax.random.key(3), dataclasses.replace(off, denoising=DenoisingTerm())
     )
-    plain, _ = update(make_agent(), make_batch(), jax.random.key(3), catalogue.sac())
+    plain, _ = update(make_agent(), make_batch(), jax.random.key(3), algorithms.sac())
     for name in ("actor", "critic", "target_critic", "temperature"):
         np.testing.assert_allclose(
             np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(getattr(with_denoiser, name))]),
@@ -107,9 +109,9 @@ def test_smac_without_its_own_terms_is_sac_and_the_denoiser_disturbs_nobody():
 
 
 def test_delayed_policy_moves_on_every_second_step_only():
-    first, info = update(make_agent(), make_batch(0), jax.random.key(0), catalogue.td3())
+    first, info = update(make_agent(), make_batch(0), jax.random.key(0), algorithms.td3())
     assert np.isfinite(info["actor_loss"])
-    second, info = update(first, make_batch(1), jax.random.key(1), catalogue.td3())
+    second, info = update(first, make_batch(1), jax.random.key(1), algorithms.td3())
     assert np.isnan(info["actor_loss"])
     assert np.isfinite(info["td_loss"])
     assert identical(second.actor, first.actor)
@@ -120,8 +122,8 @@ def test_delayed_policy_moves_on_every_second_step_only():
 @pytest.mark.parametrize(
     ("terms", "actor_moves", "target_moves"),
     [
-        (dataclasses.replace(BC, td=catalogue.TDTerm(), policy_delay=4), {0, 4}, {0, 1, 2, 3, 4}),
-        (catalogue.td3(), {0, 2, 4}, {0, 2, 4}),
+        (dataclasses.replace(BC, td=loss_terms.TDTerm(), policy_delay=4), {0, 4}, {0, 1, 2, 3, 4}),
+        (algorithms.td3(), {0, 2, 4}, {0, 2, 4}),
     ],
     ids=["actor alone", "both"],
 )
@@ -140,7 +142,7 @@ def test_td3_bootstraps_from_the_target_actor():
     state, batch = make_agent(), make_batch()
 
     def target(state):
-        return float(update(state, batch, jax.random.key(0), catalogue.td3())[1]["td_target"])
+        return float(update(state, batch, jax.random.key(0), algorithms.td3())[1]["td_target"])
 
     shifted = jax.tree.map(lambda leaf: leaf + 0.5, state.actor.params)
     assert target(state.replace(actor=state.actor.replace(params=shifted))) == target(state)
@@ -149,7 +151,7 @@ def test_td3_bootstraps_from_the_target_actor():
 
 def test_target_actor_is_the_moving_average_of_the_actor():
     before = make_agent()
-    after, _ = update(before, make_batch(), jax.random.key(0), catalogue.td3(tau=0.25))
+    after, _ = update(before, make_batch(), jax.random.key(0), algorithms.td3(tau=0.25))
     jax.tree.map(
         lambda new, old, actor: np.testing.assert_allclose(new, 0.75 * old + 0.25 * actor, rtol=1e-5, atol=1e-7),
         after.target_actor,
@@ -160,7 +162,7 @@ def test_target_actor_is_the_moving_average_of_the_actor():
 
 def test_target_critic_is_the_moving_average_of_the_critic():
     before = make_agent()
-    after, _ = update(before, make_batch(), jax.random.key(0), catalogue.sac(tau=0.25))
+    after, _ = update(before, make_batch(), jax.random.key(0), algorithms.sac(tau=0.25))
     expected = jax.tree.map(lambda new, old: 0.25 * new + 0.75 * old, after.critic.params, before.target_critic)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.target_critic, expected)
 
@@ -169,21 +171,21 @@ def test_step_standardises_observations():
     batch, scale = make_batch(), standardizer()
     neutral = Standardizer(jnp.zeros(OBSERVATIONS), jnp.ones(OBSERVATIONS))
     by_hand = batch._replace(observations=scale(batch.observations), next_observations=scale(batch.next_observations))
-    inside, _ = update(make_agent(), batch, jax.random.key(0), catalogue.smac())
-    outside, _ = update(make_agent().replace(standardizer=neutral), by_hand, jax.random.key(0), catalogue.smac())
+    inside, _ = update(make_agent(), batch, jax.random.key(0), algorithms.smac())
+    outside, _ = update(make_agent().replace(standardizer=neutral), by_hand, jax.random.key(0), algorithms.smac())
     assert identical(inside.critic, outside.critic)
     assert identical(inside.actor, outside.actor)
 
 
 def test_tied_kappa_is_the_temperature():
-    terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(kappa="temperature"))
+    terms = algorithms.smac(score_penalty=loss_terms.ScorePenaltyTerm(kappa="temperature"))
     _, info = update(make_agent(temperature=0.37, kappa=2.0), make_batch(), jax.random.key(0), terms)
     assert float(info["kappa"]) == pytest.approx(0.37, rel=1e-5)
 
 
 def test_penalty_points_at_policy_actions_change_the_penalty_only_where_asked():
     def penalty(fraction: float) -> float:
-        terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(policy_fraction=fraction))
+        terms = algorithms.smac(score_penalty=loss_terms.ScorePenaltyTerm(policy_fraction=fraction))
         return float(update(make_agent(), make_batch(), jax.random.key(0), terms)[1]["score_penalty"])
 
     assert penalty(0.0) == penalty(0.01)
@@ -191,7 +193,7 @@ def test_penalty_points_at_policy_actions_change_the_penalty_only_where_asked():
 
 
 def test_penalty_at_policy_actions_alone_measures_no_other_points():
-    terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(policy_fraction=1.0))
+    terms = algorithms.smac(score_penalty=loss_terms.ScorePenaltyTerm(policy_fraction=1.0))
     _, info = update(make_agent(), make_batch(), jax.random.key(0), terms)
     assert [name for name, value in info.items() if not np.isfinite(value)] == []
     assert "score_explained_data" not in info
@@ -202,7 +204,7 @@ def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fractio
     def score_terms(batch_fraction: float) -> Terms:
         return Terms(
             denoising=DenoisingTerm(batch_fraction=batch_fraction),
-            score_penalty=catalogue.ScorePenaltyTerm(
+            score_penalty=loss_terms.ScorePenaltyTerm(
                 weight=3.0, policy_fraction=policy_fraction, batch_fraction=batch_fraction
             ),
         )
@@ -220,11 +222,11 @@ def test_score_terms_of_a_share_are_those_of_the_first_rows_alone(policy_fractio
     ("terms", "functions"),
     [
         (
-            catalogue.smac(behavior_cloning=catalogue.BehaviorCloningTerm(observation_noise=0.1)),
+            algorithms.smac(behavior_cloning=loss_terms.BehaviorCloningTerm(observation_noise=0.1)),
             ((updates, "_noised", 1), (losses, "sac_actor", 6)),
         ),
         (
-            catalogue.sac(td=catalogue.TDTerm(subset=1, smoothing=0.2)),
+            algorithms.sac(td=loss_terms.TDTerm(subset=1, smoothing=0.2)),
             ((jax.random, "choice", 0), (losses, "smooth_actions", 1)),
         ),
     ],
@@ -257,7 +259,7 @@ def test_a_share_has_a_row_at_least_and_the_whole_is_not_copied():
     assert np.array_equal(batch.share(0.5).actions, batch.actions[: BATCH // 2])
 
 
-@pytest.mark.parametrize("terms", [catalogue.smac(), catalogue.td3()], ids=["smac", "td3"])
+@pytest.mark.parametrize("terms", [algorithms.smac(), algorithms.td3()], ids=["smac", "td3"])
 def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
     key = jax.random.key(4)
     state = create_agents(AgentSpec(OBSERVATIONS, ACTIONS, (16, 16), target_actor=True), key[None], standardizer())
@@ -274,7 +276,7 @@ def test_a_single_seed_under_the_seed_axis_is_the_seed_without(terms):
 
 
 def test_gradients_of_values_and_penalty_add_up_to_the_critics():
-    terms = catalogue.smac(score_penalty=catalogue.ScorePenaltyTerm(weight=0.5, policy_fraction=0.5))
+    terms = algorithms.smac(score_penalty=loss_terms.ScorePenaltyTerm(weight=0.5, policy_fraction=0.5))
     _, info = run(terms, 1)
     value, penalty, cosine, total = (
         float(info[name])
@@ -289,20 +291,20 @@ def test_gradients_of_values_and_penalty_add_up_to_the_critics():
 
 def test_cql_without_weight_is_temporal_difference_learning():
     plain = dataclasses.replace(CQL, conservative=None)
-    off = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=0.0, lagrange=True))
+    off = dataclasses.replace(CQL, conservative=loss_terms.ConservativeTerm(weight=0.0, lagrange=True))
     state, info = run(off, 3)
     expected, expected_info = run(plain, 3)
     assert identical(state, expected)
     assert identical(info, expected_info)
     # The penalty's own draws are apart from the others'.
-    faint, _ = run(dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(weight=1e-20, samples=2)), 3)
+    faint, _ = run(dataclasses.replace(CQL, conservative=loss_terms.ConservativeTerm(weight=1e-20, samples=2)), 3)
     for name in ("actor", "critic", "target_critic", "temperature"):
         mine, plain_ones = (getattr(agent, name) for agent in (faint, expected))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mine, plain_ones)
 
 
 def test_calql_with_no_known_return_is_cql():
-    calibrated = dataclasses.replace(CQL, conservative=catalogue.ConservativeTerm(samples=2, calibrated=True))
+    calibrated = dataclasses.replace(CQL, conservative=loss_terms.ConservativeTerm(samples=2, calibrated=True))
     (cql, _), (unknown, info) = run(CQL, 3), run(calibrated, 3, -np.inf)
     assert identical(unknown, cql)
     assert float(info["calibrated_share"]) == 0.0
@@ -327,7 +329,7 @@ def test_blocks_of_the_gap_change_a_step_by_rounding_alone(monkeypatch):
 
 
 def test_multiplier_multiplies_the_penalty():
-    terms = Terms(conservative=catalogue.ConservativeTerm(samples=2, lagrange=True, target_gap=-100.0))
+    terms = Terms(conservative=loss_terms.ConservativeTerm(samples=2, lagrange=True, target_gap=-100.0))
     state = make_agent()
     doubled = state.replace(multiplier=state.multiplier.replace(params={"log": jnp.log(2.0)}))
     (after, info), (after_doubled, info_doubled) = (
@@ -344,12 +346,12 @@ def test_multiplier_multiplies_the_penalty():
 @pytest.mark.parametrize(
     ("terms", "network"),
     [
-        (Terms(td=catalogue.TDTerm(bootstrap="value")), "value"),
-        (Terms(value=catalogue.ValueTerm()), "value"),
-        (Terms(advantage_weighted=catalogue.AdvantageWeightedTerm()), "value"),
+        (Terms(td=loss_terms.TDTerm(bootstrap="value")), "value"),
+        (Terms(value=loss_terms.ValueTerm()), "value"),
+        (Terms(advantage_weighted=loss_terms.AdvantageWeightedTerm()), "value"),
         (Terms(denoising=DenoisingTerm()), "denoiser"),
-        (Terms(score_penalty=catalogue.ScorePenaltyTerm()), "denoiser"),
-        (Terms(score_distillation=catalogue.ScoreDistillationTerm()), "denoiser"),
+        (Terms(score_penalty=loss_terms.ScorePenaltyTerm()), "denoiser"),
+        (Terms(score_distillation=loss_terms.ScoreDistillationTerm()), "denoiser"),
     ],
 )
 def test_absent_network_is_named(terms, network):
@@ -359,7 +361,7 @@ def test_absent_network_is_named(terms, network):
         jax.eval_shape(lambda s: step(s, make_batch(), jax.random.key(0), terms), state)
 
 
-@pytest.mark.parametrize("terms", [catalogue.smac(), IQL, CALQL], ids=["smac", "iql", "calql"])
+@pytest.mark.parametrize("terms", [algorithms.smac(), IQL, CALQL], ids=["smac", "iql", "calql"])
 def test_every_leaf_keeps_type_shape_and_strength(terms):
     # A weak type in the first state would make XLA compile every scan a second time.
     state = make_agent()
@@ -386,7 +388,7 @@ def test_agent_of_seed_i_is_the_agent_of_its_key_alone():
 def test_terms_are_hashable_values_read_from_mappings():
     mapping = {"discount": 0.9, "td": {"weight": 2.0, "soft": False}, "score_penalty": {"weight": 0.0}}
     terms = terms_from_mapping(mapping)
-    assert terms == Terms(discount=0.9, td=catalogue.TDTerm(weight=2.0, soft=False))
+    assert terms == Terms(discount=0.9, td=loss_terms.TDTerm(weight=2.0, soft=False))
     assert hash(terms) == hash(terms_from_mapping(mapping))
 
 
@@ -425,7 +427,7 @@ def test_a_mixture_of_actors_lies_between_them_and_changes_nothing_else():
 def test_advantages_may_have_a_learning_rate_of_their_own():
     spec = {"critic_dueling": True, "critic_learning_rate": 1e-3}
     plain, slow = (make_agent(**spec, **rate) for rate in ({}, {"advantage_learning_rate": 1e-4}))
-    after = [update(state, make_batch(), jax.random.key(0), catalogue.td3())[0] for state in (plain, slow)]
+    after = [update(state, make_batch(), jax.random.key(0), algorithms.td3())[0] for state in (plain, slow)]
     steps = [
         jax.tree.map(jnp.subtract, new.critic.params["params"], state.critic.params["params"])
         for new, state in zip(after, (plain, slow), strict=True)

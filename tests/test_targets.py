@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from agents import ACTIONS, BATCH, IQL, identical, make_agent, make_batch, update
 
-from smac_jax.agent import step
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import loss_terms, step
 from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 from smac_jax.losses import ensemble_values
@@ -49,7 +48,7 @@ def test_backup_takes_the_largest_value_of_several_next_actions(monkeypatch):
         return jnp.tanh(mean + offsets[None, :, None]), jnp.full(mean.shape[:-1], 1000.0)
 
     monkeypatch.setattr(tanh_normal, "sample_and_log_prob", spread)
-    terms = Terms(discount=0.9, td=catalogue.TDTerm(samples=3, soft=False))
+    terms = Terms(discount=0.9, td=loss_terms.TDTerm(samples=3, soft=False))
     state, batch = apart(make_agent()), make_batch()
     _, info = jax.jit(lambda state: step(state, batch, jax.random.key(0), terms))(state)
     mean, _ = state.actor.apply_fn(state.actor.params, state.standardizer(batch.next_observations))
@@ -63,7 +62,7 @@ def test_backup_takes_the_largest_value_of_several_next_actions(monkeypatch):
 
 @pytest.mark.parametrize("subset", [1, 2])
 def test_target_is_the_minimum_of_a_random_subset(subset):
-    terms = Terms(discount=0.9, td=catalogue.TDTerm(next_action="mode", soft=False, subset=subset))
+    terms = Terms(discount=0.9, td=loss_terms.TDTerm(next_action="mode", soft=False, subset=subset))
     state, batch = apart(make_agent(critics=3), members=3), make_batch()
     mean, _ = state.actor.apply_fn(state.actor.params, state.standardizer(batch.next_observations))
     values = target_values(state, batch.next_observations, jnp.tanh(mean))
@@ -78,7 +77,7 @@ def test_target_is_the_minimum_of_a_random_subset(subset):
 
 def test_subset_of_all_critics_is_all_critics():
     results = [
-        update(make_agent(), make_batch(), jax.random.key(0), Terms(td=catalogue.TDTerm(subset=subset)))
+        update(make_agent(), make_batch(), jax.random.key(0), Terms(td=loss_terms.TDTerm(subset=subset)))
         for subset in (0, 2)
     ]
     assert identical(*results)
@@ -107,8 +106,8 @@ def test_iql_by_hand():
 
 def test_a_value_of_several_steps_and_its_advantages_by_hand():
     state, batch, discount = apart(make_agent()), make_batch(), 0.9
-    one_step = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td"), discount=discount)
-    terms = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=3), discount=discount)
+    one_step = dataclasses.replace(IQL, value=loss_terms.ValueTerm(target="td"), discount=discount)
+    terms = dataclasses.replace(IQL, value=loss_terms.ValueTerm(target="td", steps=3), discount=discount)
     further = make_batch(7)
     ahead = Lookahead(further.rewards, 0.7 * further.masks, further.observations)
     after, info = update(state, batch._replace(lookahead=ahead), jax.random.key(0), terms)
@@ -141,17 +140,17 @@ def test_several_steps_need_a_lookahead_and_values_of_their_own():
             make_agent(),
             make_batch(),
             jax.random.key(0),
-            dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=3)),
+            dataclasses.replace(IQL, value=loss_terms.ValueTerm(target="td", steps=3)),
         )
     with pytest.raises(InputError, match=r"terms\.value\.steps above 1 needs terms\.value\.target=td"):
-        dataclasses.replace(IQL, value=catalogue.ValueTerm(steps=3))
+        dataclasses.replace(IQL, value=loss_terms.ValueTerm(steps=3))
     with pytest.raises(InputError, match=r"terms\.value\.steps=0 must be a number from 1 on"):
-        dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td", steps=0))
+        dataclasses.replace(IQL, value=loss_terms.ValueTerm(target="td", steps=0))
 
 
 def test_a_value_of_one_step_targets_by_hand_and_without_the_critic():
     state, batch, discount = apart(make_agent()), make_batch(), 0.9
-    terms = dataclasses.replace(IQL, value=catalogue.ValueTerm(target="td"), discount=discount)
+    terms = dataclasses.replace(IQL, value=loss_terms.ValueTerm(target="td"), discount=discount)
     after, info = update(state, batch, jax.random.key(0), terms)
 
     def values(agent, observations):

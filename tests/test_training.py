@@ -5,8 +5,7 @@ import pytest
 from agents import ACTIONS, CALQL, IQL, OBSERVATIONS, identical, make_batch, standardizer
 
 from launch.session import log_infos
-from smac_jax.agent import AgentSpec, act_seeds, create_agents
-from smac_jax.agent import terms as catalogue
+from smac_jax.agent import AgentSpec, Terms, act_seeds, algorithms, create_agents, loss_terms
 from smac_jax.data.replay import create_replay, insert
 from smac_jax.keys import episode_seed, fold_seeds, stream_keys
 from smac_jax.training.offline import make_offline_updates
@@ -14,10 +13,10 @@ from smac_jax.training.online import make_online_updates
 
 SEEDS = [0, 1, 2, 3]
 ALGORITHMS = {
-    "smac": catalogue.smac(),
-    "sac": catalogue.sac(),
-    "td3": catalogue.td3(),
-    "td3bc": catalogue.td3bc(),
+    "smac": algorithms.smac(),
+    "sac": algorithms.sac(),
+    "td3": algorithms.td3(),
+    "td3bc": algorithms.td3bc(),
     "iql": IQL,
     "calql": CALQL,
 }
@@ -78,8 +77,8 @@ def test_online_seed_in_company_equals_seed_alone(algorithm):
 
 def test_updates_do_not_depend_on_where_calls_begin():
     data, keys = make_batch(9, rows=50), stream_keys(SEEDS, "update")
-    whole, _ = make_offline_updates(catalogue.smac(), 8, 6)(agents(SEEDS), keys, data)
-    half = make_offline_updates(catalogue.smac(), 8, 3)
+    whole, _ = make_offline_updates(algorithms.smac(), 8, 6)(agents(SEEDS), keys, data)
+    half = make_offline_updates(algorithms.smac(), 8, 3)
     parts, _ = half(agents(SEEDS), keys, data)
     parts, _ = half(parts, keys, data)
     assert identical(whole, parts)
@@ -101,13 +100,13 @@ def test_one_compilation_a_phase(algorithm):
 def test_state_is_donated():
     state = agents(SEEDS)
     kernel = state.critic.params["params"]["mlp"]["hidden_0"]["kernel"]
-    make_offline_updates(catalogue.smac(), 8, 2)(state, stream_keys(SEEDS, "update"), make_batch(9, rows=50))
+    make_offline_updates(algorithms.smac(), 8, 2)(state, stream_keys(SEEDS, "update"), make_batch(9, rows=50))
     assert kernel.is_deleted()
 
 
 def test_delayed_updates_stay_a_branch_under_the_seed_axis():
     # A selection would compute the skipped update and throw it away.
-    run = make_offline_updates(catalogue.td3(), 8, 2)
+    run = make_offline_updates(algorithms.td3(), 8, 2)
     program = str(jax.make_jaxpr(run)(agents(SEEDS), stream_keys(SEEDS, "update"), make_batch(9, rows=50)))
     assert "cond[" in program
 
@@ -123,7 +122,7 @@ class Rows:
 
 
 def test_windows_of_skipped_updates_alone_are_no_divergence():
-    run, state, logger = make_offline_updates(catalogue.td3(), 8, 1), agents([0, 1]), Rows()
+    run, state, logger = make_offline_updates(algorithms.td3(), 8, 1), agents([0, 1]), Rows()
     for step in range(1, 5):
         state, info = run(state, stream_keys([0, 1], "update"), make_batch(9, rows=50))
         log_infos(logger, step, [info])
@@ -147,13 +146,13 @@ def test_online_batches_mix_offline_and_online_data(fraction, expected):
     data = make_batch(9, rows=50)._replace(rewards=jnp.full(50, 1000.0))
     replay = filled_replay([0])
     replay = replay._replace(data=replay.data._replace(rewards=jnp.zeros_like(replay.data.rewards)))
-    terms = catalogue.Terms(discount=0.0, td=catalogue.TDTerm(soft=False))
+    terms = Terms(discount=0.0, td=loss_terms.TDTerm(soft=False))
     _, info = make_online_updates(terms, 8, fraction, 1)(agents([0]), replay, stream_keys([0], "update"), data)
     assert float(info["td_target"][0]) == pytest.approx(1000.0 * expected / 8)
 
 
 def test_update_to_data_ratio_counts_updates():
-    run = make_online_updates(catalogue.sac(), 8, 0.5, 5)
+    run = make_online_updates(algorithms.sac(), 8, 0.5, 5)
     state, _ = run(agents([0]), filled_replay([0]), stream_keys([0], "update"), make_batch(9, rows=50))
     assert int(state.step) == 5
 

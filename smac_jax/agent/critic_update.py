@@ -11,6 +11,7 @@ import optax
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
+from smac_jax.agent.loss_terms import ScorePenaltyTerm, TDTerm
 from smac_jax.agent.state import (
     AgentState,
     apply_gradients,
@@ -19,7 +20,7 @@ from smac_jax.agent.state import (
     positive_scalar,
     require,
 )
-from smac_jax.agent.terms import ScorePenaltyTerm, TDTerm, Terms
+from smac_jax.agent.terms import Terms
 from smac_jax.networks import tanh_normal
 from smac_jax.types import Batch, Info, Params
 

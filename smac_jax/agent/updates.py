@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax.training.train_state import TrainState
 
 from smac_jax import losses
+from smac_jax.agent.loss_terms import DenoisingTerm, SACActorTerm, TemperatureTerm, ValueTerm
 from smac_jax.agent.state import AgentState, apply_gradients, critic_apply, positive_scalar, require
-from smac_jax.agent.terms import DenoisingTerm, SACActorTerm, TemperatureTerm, Terms, ValueTerm
+from smac_jax.agent.terms import Terms
 from smac_jax.errors import InputError
 from smac_jax.types import Batch, Info, Lookahead, Params
 

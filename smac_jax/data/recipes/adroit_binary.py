@@ -15,7 +15,7 @@ import numpy as np
 from minari.data_collector import EpisodeBuffer
 
 from smac_jax.agent import AgentSpec, AgentState, Standardizer, Terms, create_agents
-from smac_jax.agent.terms import BehaviorCloningTerm
+from smac_jax.agent.loss_terms import BehaviorCloningTerm
 from smac_jax.data.minari_dataset import environment_spec, load_offline_data, open_dataset, read_episodes
 from smac_jax.data.recipes.recording import (
     SuccessStep,

@@ -10,7 +10,7 @@ import numpy as np
 from minari import DataCollector
 
 from smac_jax.agent import AgentSpec, AgentState, Standardizer, act_seeds, create_agents
-from smac_jax.agent.terms import sac
+from smac_jax.agent.algorithms import sac
 from smac_jax.data.recipes.recording import check_new_id, create_dataset
 from smac_jax.data.replay import create_replay
 from smac_jax.envs.collector import Collector
