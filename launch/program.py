@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, config_flags
 
 from smac_jax.errors import InputError
@@ -24,15 +25,9 @@ def _fail(message: object) -> None:
     sys.exit(EXIT_BAD_INPUT)
 
 
-def config_fields(config: ConfigDict, prefix: str = "--config") -> list[str]:
+def config_fields(config: ConfigDict) -> list[str]:
     """One line `--config.a.b=value` for each field."""
-    lines: list[str] = []
-    for name, value in sorted(config.items()):
-        if isinstance(value, ConfigDict):
-            lines += config_fields(value, f"{prefix}.{name}")
-        else:
-            lines.append(f"{prefix}.{name}={value}")
-    return lines
+    return [f"--config.{name}={value}" for name, value in sorted(flatten_dict(config.to_dict(), sep=".").items())]
 
 
 def _print_help(description: str, module: Any) -> None:

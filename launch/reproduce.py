@@ -3,10 +3,10 @@
 import dataclasses
 import importlib
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import finetune as online_methods
@@ -19,23 +19,12 @@ from smac_jax.io.workdir import CONFIG_FILE, read_run
 _ROOT = "runs"
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields by dotted name; a term that is off has a weight of 0 alone."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
 def _fields(config: ConfigDict) -> dict[str, Any]:
-    """All fields of a configuration, those of the terms completed with their own defaults."""
+    """All fields of a configuration by dotted name; a term that is off has a weight of 0 alone."""
     terms = dataclasses.asdict(make_terms(config))
     off = {"weight": 0.0}
     completed = {name: off if value is None else value for name, value in terms.items()}
-    return _flat({**config.to_dict(), "terms": completed})
+    return flatten_dict({**config.to_dict(), "terms": completed}, sep=".")
 
 
 def overrides(config: ConfigDict, defaults: ConfigDict) -> list[str]:

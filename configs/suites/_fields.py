@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import _methods, finetune
@@ -17,18 +18,9 @@ def _unknown(fields: ConfigDict, config: ConfigDict, prefix: str = "") -> Iterat
             yield from _unknown(value, config[name], f"{prefix}{name}.")
 
 
-def _names(fields: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all fields."""
-    for name, value in fields.items():
-        if isinstance(value, ConfigDict):
-            yield from _names(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
 def _check_settled(suite: ConfigDict, task: ConfigDict, owner: str) -> None:
     """Raise `InputError` where suite or task set a field of the fine-tunings that the checkpoint has settled."""
-    for name in (name for fields in (suite, task) for name in _names(fields.finetune)):
+    for name in (name for fields in (suite, task) for name in flatten_dict(fields.finetune.to_dict(), sep=".")):
         if finetune.is_settled(name):
             raise InputError(
                 f"the suite's finetune sets {name}, which {owner} takes from its checkpoint; set it in pretrain"
