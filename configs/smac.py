@@ -27,8 +27,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # the mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at
     # the switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
     # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC, though before that replay buffers of Hopper and
-    # Walker2d lose 0.01 and 0.02 less. The maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other
-    # seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    # Walker2d lose 0.01 and 0.02 less. With 5 Walker2d's loses 0.09 within 10,000 (docs/recipe_locomotion.md). The
+    # maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
+    # (docs/quickstart/other_seeds).
     config.kappa = 5.0 if built_in else 0.1
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.

@@ -22,8 +22,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.network.actor_detached_spread = config.network.actor_layer_norm = terms.anchor_follows = False
     config.network.denoiser = True
     config.kappa = 1.0
-    config.online.actor_learning_rate = config.online.critic_learning_rate = 0.0
-    config.online.advantage_learning_rate = 0.0
+    config.online.actor_learning_rate = config.online.advantage_learning_rate = 0.0
     config.online.antithetic = config.online.detached_spread = False
     terms.tau = 0.005
     terms.td.bootstrap = "critic"
