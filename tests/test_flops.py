@@ -9,7 +9,7 @@ import pytest
 from launch.session import make_agents, make_terms
 from launch.speed import METHODS, our_worker
 from launch.speed_worker import make_config, sizes_of
-from smac_jax.agent import Standardizer, step, terms
+from smac_jax.agent import Standardizer, algorithms, step
 from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM
 from smac_jax.speed.flops import Sizes, flops_by_term, optimizer_flops, update_flops
 from smac_jax.types import Batch, Lookahead
@@ -114,7 +114,7 @@ def test_count_of_a_tiny_sac_by_hand():
     sizes = Sizes(observation_dim=3, action_dim=2, hidden_dims=(4,), critics=1, batch_size=5)
     # Multiply-adds of a point: actor 3x4 and two heads of 4x2, critic 5x4 and 4x1.
     actor, critic = 12 + 16, 20 + 4
-    assert flops_by_term(terms.sac(), sizes) == {
+    assert flops_by_term(algorithms.sac(), sizes) == {
         # Target, error, and the gradient of both kernels; the hidden layer's gradient is element-wise.
         "td": 2 * 5 * (critic + critic + critic),
         "next actions": 2 * 5 * actor,
@@ -126,7 +126,7 @@ def test_count_of_a_tiny_sac_by_hand():
 
 def test_delayed_updates_count_by_their_share():
     sizes = Sizes(3, 2, (4,), 2, 5)
-    every, rare = (flops_by_term(terms.td3(policy_delay=delay), sizes) for delay in (1, 4))
+    every, rare = (flops_by_term(algorithms.td3(policy_delay=delay), sizes) for delay in (1, 4))
     assert every["td"] == rare["td"]
     assert every["td3_actor"] == 4 * rare["td3_actor"]
 
@@ -136,7 +136,7 @@ def test_muon_by_hand():
     # Four iterations of 3x4 and 5x4 matrices: X X' and (..) X of m m n each, and the square of m m m.
     actor = 4 * 2 * (2 * 3 * 3 * 4 + 3**3)
     critic = 4 * 2 * (2 * 4 * 4 * 5 + 4**3)
-    assert optimizer_flops(terms.sac(), sizes) == actor + 2 * critic
-    assert optimizer_flops(terms.sac(), sizes, muon_every=5) == pytest.approx((actor + 2 * critic) / 5)
+    assert optimizer_flops(algorithms.sac(), sizes) == actor + 2 * critic
+    assert optimizer_flops(algorithms.sac(), sizes, muon_every=5) == pytest.approx((actor + 2 * critic) / 5)
     # The delayed actor moves on steps 0, 2, 4, ..., of which every third orthogonalises.
-    assert optimizer_flops(terms.td3(), sizes, muon_every=3) == pytest.approx(actor / 6 + 2 * critic / 3)
+    assert optimizer_flops(algorithms.td3(), sizes, muon_every=3) == pytest.approx(actor / 6 + 2 * critic / 3)
