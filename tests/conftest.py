@@ -46,3 +46,10 @@ def shared_minari(monkeypatch):
         pytest.skip(f"the shared datasets are absent: {path}")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(path))
     return path
+
+
+@pytest.fixture
+def minari_path(tmp_path, monkeypatch):
+    """Empty folder that MINARI_DATASETS_PATH names during the test."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
