@@ -19,18 +19,20 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Half of pen's and three quarters of door's episodes fail; a replay buffer begins with random actions.
     weighted = built_in and config.task not in DEMONSTRATIONS
     adroit = config.task == "adroit_binary"
+    # Rewards at every step, and replay buffers, whose actions are wide.
+    dense = weighted and not adroit
 
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. A built-in score's data hold the
     # spread by imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if built_in else 0.1
-    # A thirtieth or fortieth of the spread of the data's returns in the learner's reward, which is 150 to 190. It holds
-    # the mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at
-    # the switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
-    # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC, though before that replay buffers of Hopper and
-    # Walker2d lose 0.01 and 0.02 less. With 5 Walker2d's loses 0.09 within 10,000 (docs/recipe_locomotion.md). The
-    # maze's 0.1 was chosen by the drop on the quickstart's own seeds; on other seeds and data 0.3 did as well
-    # (docs/quickstart/other_seeds).
-    config.kappa = 5.0 if built_in else 0.1
+    # A twentieth to a fortieth of the spread of the data's returns in the learner's reward, 150 to 190. It holds the
+    # mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at the
+    # switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
+    # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC. With a smaller one the wide actions of replay
+    # buffers draw the mode aside: Walker2d's loses 0.09 within 10,000 steps with 5, and nothing with 8 and the slower
+    # advantages below (docs/recipe_locomotion.md). The maze's 0.1 was chosen by the drop on the quickstart's own
+    # seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    config.kappa = (8.0 if dense else 5.0) if built_in else 0.1
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
@@ -48,9 +50,9 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.network.value = built_in
     # The values of states spread by far more than kappa; in layers shared with them less of the score was fitted.
     config.network.critic_dueling = built_in
-    if weighted and not adroit:
-        # Rewards at every step. In Hopper, whose policies bear little, the mode moves half as far as with A as wide as
-        # V, and an update costs a third less. Not tried on the sparse tasks.
+    if dense:
+        # In Hopper, whose policies bear little, the mode moves half as far as with A as wide as V, and an update costs
+        # a third less. Not tried on the sparse tasks.
         config.network.critic_advantage_width = 0.5
     if built_in:
         # A policy as narrow as demonstrations are is that much nearer to failing after a step of the same size. On pen
@@ -60,7 +62,8 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # next to none. Most of it is what the values of states, which sink or rise after the switch, have not followed
         # yet: where these keep their rate, modes of good policies in Hopper move a fifth as far under TD3, and those
         # of replay data, which have something to gain, as far as before.
-        config.online.advantage_learning_rate = config.optimizer.critic / 10
+        # What is left is the slope of actions far from the policy's, which replay data are full of.
+        config.online.advantage_learning_rate = config.optimizer.critic / (30 if dense else 10)
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True
