@@ -1,4 +1,4 @@
-"""SMAC's defaults on other data than the six tasks', with their schedule; nothing was chosen on it but Hopper's.
+"""SMAC's defaults on other data than the six tasks', with their schedule; chosen on none but Hopper's and Walker2d's.
 
 Roll-outs are of policies that the baselines have pre-trained there, so `configs/suites/recipe.py` runs first, in
 `--workdir=runs/six_tasks`; replay buffers are of SAC from scratch.
@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     policy = _rolled("halfcheetah_medium_replay/td3bc", 100)
     tasks.halfcheetah_rollout = recipe.screen("locomotion", "mujoco/halfcheetah-rollout-v0", (10, 50), policy)
     tasks.hopper_replay = recipe.screen("locomotion", "mujoco/hopper-replay-v0", (10, 50), _replayed("Hopper-v5", 1))
-    policy = _replayed("Walker2d-v5", 0)
-    tasks.walker2d_replay = recipe.screen("locomotion", "mujoco/walker2d-replay-v0", (10, 50), policy)
+    for name, env in (("walker2d", "Walker2d-v5"), ("ant", "Ant-v5")):
+        dataset = f"mujoco/{name}-replay-v0"
+        tasks[f"{name}_replay"] = recipe.screen("locomotion", dataset, (10, 50), _replayed(env, 0))
     return suite
