@@ -29,7 +29,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at the
     # switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
     # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC. With a smaller one the wide actions of replay
-    # buffers draw the mode aside: Walker2d's loses 0.09 within 10,000 steps with 5, and nothing with 8 and the slower
+    # buffers draw the mode aside: Walker2d's loses 0.09 within 10,000 steps with 5, and 0.02 with 8 and the slower
     # advantages below (docs/recipe_locomotion.md). The maze's 0.1 was chosen by the drop on the quickstart's own
     # seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
     config.kappa = (8.0 if dense else 5.0) if built_in else 0.1
