@@ -22,9 +22,8 @@ MESSAGE = r"action 0 in \[-1, 1\] and Pendulum-v1 takes it in \[-2, 2\]"
 
 
 @pytest.fixture
-def create(tmp_path, monkeypatch):
+def create(minari_path):
     """Function that writes an episode of Pendulum to a dataset with some action space."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     env = gym.Env()
 
     def write(action_space, spec=PENDULUM):

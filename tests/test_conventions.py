@@ -263,8 +263,7 @@ def test_maze_termination_away_from_the_goal_is_refused():
         conventions.ends_at_goal(terminated(episode_of([0.0, 0.0])), MAZE)
 
 
-def test_maze_recorded_without_an_end_agrees_with_the_live_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+def test_maze_recorded_without_an_end_agrees_with_the_live_environment(minari_path):
     task, spec = TASKS["pointmaze"], maze_spec(40)
     spec.kwargs["continuing_task"] = True
     right = np.repeat(np.array([[1.0, 0.0]], np.float32), 40, axis=0)

@@ -59,9 +59,8 @@ def toy_episodes():
 
 
 @pytest.fixture
-def create(tmp_path, monkeypatch):
+def create(minari_path):
     """Function that writes episodes to a Minari dataset below the test's own folder."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
 
     def write(episodes, name="toy/toy-v0", env=None, **options):
         return minari.create_dataset_from_buffers(name, episodes, env=env or ToyEnv(), **options)

@@ -99,9 +99,8 @@ NAN, CONTRADICTION = [0.0, np.nan], [0.0, 0.5]
 
 
 @pytest.fixture
-def create(tmp_path, monkeypatch):
+def create(minari_path):
     """Function that writes episodes to a Minari dataset below the test's own folder."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     maze, env = gym.make(MAZE), gym.Env()
 
     def write(episodes, name="maze/new-v0", spec=MAZE, **options):

@@ -32,8 +32,8 @@ def get_config() -> ConfigDict:
     tasks.antmaze_rollout = recipe.screen("antmaze", "antmaze/umaze-rollout-v0", (50, 400), policy)
     policy = _rolled("halfcheetah_medium_replay/td3bc", 100)
     tasks.halfcheetah_rollout = recipe.screen("locomotion", "mujoco/halfcheetah-rollout-v0", (10, 50), policy)
-    tasks.hopper_replay = recipe.screen("locomotion", "mujoco/hopper-replay-v0", (10, 50), _replayed("Hopper-v5", 1))
-    for name, env in (("walker2d", "Walker2d-v5"), ("ant", "Ant-v5")):
-        dataset = f"mujoco/{name}-replay-v0"
-        tasks[f"{name}_replay"] = recipe.screen("locomotion", dataset, (10, 50), _replayed(env, 0))
+    for env, seed in (("Hopper", 1), ("Walker2d", 0), ("Ant", 0)):
+        name = f"{env.lower()}-replay"
+        recorded = _replayed(f"{env}-v5", seed)
+        tasks[name.replace("-", "_")] = recipe.screen("locomotion", f"mujoco/{name}-v0", (10, 50), recorded)
     return suite
