@@ -25,14 +25,12 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     # Where a step costs 1, as in the maze, 1 nat must be worth less than a step. A built-in score's data hold the
     # spread by imitation; the temperature only has to be small enough for nothing to jump at the switch.
     config.temperature = 0.01 if built_in else 0.1
-    # A twentieth to a fortieth of the spread of the data's returns in the learner's reward, 150 to 190. It holds the
-    # mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at the
-    # switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
-    # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC. With a smaller one the wide actions of replay
-    # buffers draw the mode aside: Walker2d's loses 0.09 within 10,000 steps with 5, and 0.02 with 8 and the slower
-    # advantages below (docs/recipe_locomotion.md). The maze's 0.1 was chosen by the drop on the quickstart's own
-    # seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
-    config.kappa = (8.0 if dense else 5.0) if built_in else 0.1
+    # A thirtieth or fortieth of the spread of the data's returns in the learner's reward, which is 150 to 190. It holds
+    # the mode of imitations as wide as AntMaze's or the kitchen's because the penalty below leaves next to no slope at
+    # the switch, and values of states learn faster online than what pulls at the mode. A larger one makes values drift
+    # upwards: with 10 HalfCheetah falls after 24,000 steps of SAC. The maze's 0.1 was chosen by the drop on the
+    # quickstart's own seeds; on other seeds and data 0.3 did as well (docs/quickstart/other_seeds).
+    config.kappa = 5.0 if built_in else 0.1
     if config.task == "kitchen":
         # Brings the spread of the returns, 0.4, to that of the other tasks, for which kappa is meant.
         config.reward.scale = 400.0
@@ -54,6 +52,10 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # In Hopper, whose policies bear little, the mode moves half as far as with A as wide as V, and an update costs
         # a third less. Not tried on the sparse tasks.
         config.network.critic_advantage_width = 0.5
+        # Old actions of a replay buffer, far from the policy's, give the critic a slope that draws the mode aside: with
+        # half of each batch from the data Walker2d's policies lose 0.09 within 10,000 steps of SAC, and nothing without
+        # (docs/recipe_locomotion.md).
+        config.online.offline_fraction = 0.0
     if built_in:
         # A policy as narrow as demonstrations are is that much nearer to failing after a step of the same size. On pen
         # a third of a tenth drops less and ends higher than a tenth.
@@ -62,8 +64,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
         # next to none. Most of it is what the values of states, which sink or rise after the switch, have not followed
         # yet: where these keep their rate, modes of good policies in Hopper move a fifth as far under TD3, and those
         # of replay data, which have something to gain, as far as before.
-        # What is left is the slope of actions far from the policy's, which replay data are full of.
-        config.online.advantage_learning_rate = config.optimizer.critic / (30 if dense else 10)
+        config.online.advantage_learning_rate = config.optimizer.critic / 10
         # In values as steep as these the noise of single samples, and the narrowing of the spread through shared
         # layers, move the mode further than what the critic learns.
         config.online.antithetic = config.online.detached_spread = True

@@ -23,6 +23,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.network.denoiser = True
     config.kappa = 1.0
     config.online.actor_learning_rate = config.online.advantage_learning_rate = 0.0
+    config.online.offline_fraction = 0.5
     config.online.antithetic = config.online.detached_spread = False
     terms.tau = 0.005
     terms.td.bootstrap = "critic"

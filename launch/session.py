@@ -107,11 +107,11 @@ def warn_of_kappa(config: ConfigDict, returns: jax.Array) -> None:
     The defaults of a family of tasks are made for its rewards. Those of `generic` are HalfCheetah's.
     """
     spread = float(np.std(returns))
-    if config.task == "generic" and config.network.critic_anchored and not 4 <= spread / config.kappa <= 100:
+    if config.task == "generic" and config.network.critic_anchored and not 6 <= spread / config.kappa <= 150:
         logging.warning(
-            "kappa is %.3g and the data's discounted returns spread by %.3g; a twentieth of that, --config.kappa=%.2g, "
+            "kappa is %.3g and the data's discounted returns spread by %.3g; a thirtieth of that, --config.kappa=%.2g, "
             "is what the defaults have on HalfCheetah",
-            *(config.kappa, spread, spread / 20),
+            *(config.kappa, spread, spread / 30),
         )
 
 

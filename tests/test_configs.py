@@ -94,6 +94,10 @@ def test_every_task_has_a_complete_configuration(algorithm, name):
         ("rlpd", "locomotion", "online.updates_per_step", 20),
         ("rlpd", "locomotion", "terms.policy_delay", 0),
         ("rlpd", "locomotion", "online.offline_fraction", 0.5),
+        ("smac", "locomotion", "online.offline_fraction", 0.0),
+        ("smac", "generic", "online.offline_fraction", 0.0),
+        ("smac", "kitchen", "online.offline_fraction", 0.5),
+        ("smac_paper", "locomotion", "online.offline_fraction", 0.5),
         ("rlpd", "antmaze", "terms.td.subset", 1),
         ("rlpd", "antmaze", "terms.td.soft", False),
         ("rlpd", "adroit_binary", "terms.td.soft", False),
@@ -210,13 +214,12 @@ def test_data_with_dense_rewards_is_imitated_by_advantage(task):
 
 
 @pytest.mark.parametrize("task", sorted(set(TASKS) - {"pointmaze"}))
-def test_built_in_scores_differ_by_dense_rewards_alone_in_kappa_penalty_and_rates(task):
+def test_all_built_in_scores_have_one_kappa_one_penalty_and_the_same_rates(task):
     config = smac.get_config(task)
-    dense = task in ("locomotion", "generic")
-    assert config.kappa == (8.0 if dense else 5.0)
+    assert config.kappa == 5.0
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
     assert online.actor == rates.actor / 30
-    assert (online.critic, online.advantage) == (rates.critic, rates.critic / (30 if dense else 10))
+    assert (online.critic, online.advantage) == (rates.critic, rates.critic / 10)
     assert config.terms.score_penalty.weight == 1000.0
 
 
@@ -232,7 +235,7 @@ def test_built_in_scores_differ_by_dense_rewards_alone_in_kappa_penalty_and_rate
 )
 def test_kappa_far_from_the_spread_of_own_data_is_said(algorithm, task, spread, warned, caplog):
     warn_of_kappa(OFFLINE[algorithm].get_config(task), spread * np.array([-1.0, 1.0, 1.0, -1.0]))
-    assert [f"--config.kappa={spread / 20:.2g}, " in record.message for record in caplog.records] == [True] * warned
+    assert [f"--config.kappa={spread / 30:.2g}, " in record.message for record in caplog.records] == [True] * warned
 
 
 @pytest.mark.parametrize("offline", [smac, iql, td3bc])
