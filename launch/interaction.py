@@ -45,7 +45,8 @@ def make_calls(
         write_returns = make_returns_writer(terms.discount, source.task.horizon(source.env_spec))
         insert = make_insert(scale, shift, write_returns, failure_value(source.task, terms.discount, scale, shift))
     updates = make_online_updates(terms, config.batch_size, online.offline_fraction, online.updates_per_step, mesh)
-    data = replicate(source.data.batch, mesh)
+    # A dataset of gigabytes stays off the device where no batch draws from it.
+    data = replicate(source.data.batch, mesh) if online.offline_fraction > 0 else None
     return compile_calls(agent, replay, seeds, data, updates, online.exploration_noise, insert, mesh)
 
 

@@ -89,14 +89,16 @@ def test_offline_seeds_on_eight_devices_equal_seeds_on_one():
     on_eight_devices(offline_case)
 
 
-def train_online(mesh):
+def train_online(mesh, fraction=0.5):
     def explore(state, observations, keys, step):
         return act_seeds(state, observations, fold_seeds(keys, step))
 
     state, replay = shard_seeds(agents(SEEDS), mesh), shard_seeds(filled_replay(SEEDS), mesh)
     update_keys, act_keys = (shard_seeds(stream_keys(SEEDS, name), mesh) for name in ("update", "act"))
-    data, observations = replicate(make_batch(9, rows=50), mesh), np.ones((len(SEEDS), OBSERVATIONS), np.float32)
-    updates = make_online_updates(algorithms.td3(), 8, 0.5, 2, mesh).lower(state, replay, update_keys, data).compile()
+    data = replicate(make_batch(9, rows=50), mesh) if fraction else None
+    observations = np.ones((len(SEEDS), OBSERVATIONS), np.float32)
+    updates = make_online_updates(algorithms.td3(), 8, fraction, 2, mesh)
+    updates = updates.lower(state, replay, update_keys, data).compile()
     act = jax.jit(explore).lower(state, observations, act_keys, np.int32(0)).compile()
     transitions = jax.tree.map(np.asarray, make_batch(3, rows=len(SEEDS)))
     before = layouts((state, replay))
@@ -115,6 +117,7 @@ def train_online(mesh):
 
 def online_case():
     assert_close(train_online(seed_mesh(len(SEEDS))), train_online(None))
+    train_online(seed_mesh(len(SEEDS)), fraction=0.0)
 
 
 def test_online_seeds_on_eight_devices_equal_seeds_on_one():

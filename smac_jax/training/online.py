@@ -98,7 +98,7 @@ def compile_calls(
         agent: of S seeds.
         replay: of S seeds.
         seeds: S.
-        data: the offline dataset.
+        data: the offline dataset; None where `updates` draw no share from it.
         updates: from `make_online_updates`.
         exploration_noise: see `agent.act`.
         insert: from `make_insert`.
