@@ -4,8 +4,9 @@
     python -m launch.finetune --algorithm=rlpd --config=configs/rlpd.py:TASK --dataset=ID --seeds=0,1 --workdir=DIR
 
 Networks, data and seeds are those of the checkpoint; fields of terms, online, eval, batch_size and the learning rates
-are set by --config.a.b=value. rlpd has no offline phase: it takes a configuration, a dataset and seeds instead, or,
-given a checkpoint, the task, data and seeds of that. The same command again goes on where it stopped.
+are set by --config.a.b=value. The data need not be there where no batch draws from them (online.offline_fraction of 0),
+unless their returns scale the rewards. rlpd has no offline phase: it takes a configuration, a dataset and seeds
+instead, or, given a checkpoint, the task, data and seeds of that. The same command again goes on where it stopped.
 """
 
 import shutil
@@ -18,7 +19,15 @@ from ml_collections import ConfigDict, config_flags
 
 from configs import finetune as online_methods
 from launch import config_file, program, session, stored
-from launch.interaction import filled_copy, make_calls, make_collector
+from launch.interaction import (
+    Setting,
+    filled_copy,
+    make_calls,
+    make_collector,
+    needs_dataset,
+    recorded_setting,
+    setting_of,
+)
 from launch.load import hand_over
 from launch.recorder import Recorder
 from launch.summary import write_online_summary
@@ -102,23 +111,21 @@ def _parse_without_weights(argv: Sequence[str], own: Any) -> list[str]:
     return list(flags.FLAGS(list(argv)))
 
 
-def finetune(
-    config: ConfigDict, run: dict[str, Any], checkpoint: Path | None, source: session.Source, workdir: Path
-) -> None:
+def finetune(config: ConfigDict, run: dict[str, Any], checkpoint: Path | None, setting: Setting, workdir: Path) -> None:
     """Train all seeds online, or go on where an earlier call stopped; writes the files of the contract.
 
     Args:
         config: of the online phase.
         run: dataset, seeds and environment, for the run's record.
         checkpoint: working directory of the pre-training; None to start from scratch.
-        source: the dataset.
+        setting: environment, and the dataset where batches draw from it.
         workdir: of this run.
     """
-    seeds, dims = run["seeds"], session.data_dims(source.data)
+    seeds, dims = run["seeds"], (run["dims"][0], run["dims"][1])
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
     is_evaluated = session.evaluated_steps(config, steps, eval_every)
-    evaluate = session.make_evaluator(source.env_spec, source.task, seeds, config.eval.episodes, dims)
+    evaluate = session.make_evaluator(setting.env_spec, setting.task, seeds, config.eval.episodes, dims)
     offline = Checkpoints(checkpoint, create=False) if checkpoint else None
     pretrained = run
     run = {
@@ -133,11 +140,11 @@ def finetune(
             return
 
         mesh = seed_mesh(len(seeds))
-        agents = session.make_agents(config, seeds, dims, source.data.standardizer)
+        agents = session.make_agents(config, seeds, dims, setting.standardizer)
         state = shard_seeds(agents, mesh)
         capacity = config.online.replay_capacity or steps
         replay = shard_seeds(create_replay(len(seeds), capacity, *dims), mesh)
-        collector = make_collector(source, seeds)
+        collector = make_collector(setting, seeds)
         checkpoints = Checkpoints(workdir)
         start = checkpoints.latest_step
         if start is None:
@@ -158,7 +165,7 @@ def finetune(
         logger = RunLogger(workdir, "online", seeds, -1 if begun and start is None else start)
 
         with watch.measure("compile"):
-            calls = make_calls(config, source, state, replay, seeds, mesh)
+            calls = make_calls(config, setting, state, replay, seeds, mesh)
 
         infos: list[Info] = []
         with (
@@ -190,7 +197,7 @@ def finetune(
                     record(step)
         logger.close()
         checkpoints.close()
-        write_online_summary(workdir, config, source.dataset_id, seeds, watch)
+        write_online_summary(workdir, config, setting.dataset_id, seeds, watch)
 
 
 def train_from_scratch(config: ConfigDict, workdir: Path) -> None:
@@ -203,7 +210,22 @@ def train_from_scratch(config: ConfigDict, workdir: Path) -> None:
         dataset, seeds = pretrained["dataset"], pretrained["seeds"]
     spread_seeds(len(seeds))
     source = session.load_source(dataset, config, _DOWNLOAD.value)
-    finetune(config, session.run_record(source, seeds), None, source, workdir)
+    finetune(config, session.run_record(source, seeds), None, setting_of(source, config), workdir)
+
+
+def open_setting(config: ConfigDict, pretrained: dict[str, Any], checkpoint: Path) -> Setting:
+    """The setting beside the dataset of a pre-training.
+
+    Raises:
+        InputError: the dataset cannot be opened, or is another by now.
+    """
+    source = session.load_source(pretrained["dataset"], config, _DOWNLOAD.value)
+    if source.data.content_hash != pretrained["dataset_sha256"]:
+        raise InputError(
+            f"{pretrained['dataset']} is not the dataset that {checkpoint} was trained on (its content differs); "
+            "point MINARI_DATASETS_PATH at the original, or pretrain again"
+        )
+    return setting_of(source, config)
 
 
 def main() -> None:
@@ -217,13 +239,10 @@ def main() -> None:
     spread_seeds(len(pretrained["seeds"]))
     if not (checkpoint / SUMMARY_FILE).exists():
         logging.warning("%s has not finished; its newest checkpoint is fine-tuned", checkpoint)
-    source = session.load_source(pretrained["dataset"], config, _DOWNLOAD.value)
-    if source.data.content_hash != pretrained["dataset_sha256"]:
-        raise InputError(
-            f"{pretrained['dataset']} is not the dataset that {checkpoint} was trained on (its content differs); "
-            "point MINARI_DATASETS_PATH at the original, or pretrain again"
-        )
-    finetune(config, pretrained, checkpoint, source, workdir)
+    setting = (
+        open_setting(config, pretrained, checkpoint) if needs_dataset(config) else recorded_setting(pretrained, config)
+    )
+    finetune(config, pretrained, checkpoint, setting, workdir)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs.finetune import EXPLORATION_NOISE
 from launch import session, stored
-from smac_jax.agent import AgentState, Standardizer, imitation
+from smac_jax.agent import AgentState, imitation
 from smac_jax.envs.tasks import Task, get_task
 from smac_jax.io.checkpoints import Checkpoints
 from smac_jax.io.workdir import read_run
@@ -65,9 +65,7 @@ def load_agent(workdir: Path) -> LoadedAgent:
         (run["dims"][0], run["dims"][1]),
     )
     checkpoints = Checkpoints(workdir, create=False)
-    # The restored state brings the real statistics.
-    placeholder = Standardizer(jnp.zeros(dims[0], jnp.float32), jnp.ones(dims[0], jnp.float32))
-    state = checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims, placeholder))
+    state = checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims))
     is_offline = run["program"] == "pretrain"
     return LoadedAgent(
         state=imitation(state) if is_offline else state,

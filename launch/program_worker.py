@@ -7,17 +7,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import jax
+import jax.numpy as jnp
 
-from launch.peers.online_worker import make_source
+from launch.peers.conditions import ENVIRONMENT
 from launch.pretrain import training
+from launch.session import Source
 from launch.speed_worker import make_config
+from smac_jax.agent import Standardizer
+from smac_jax.data.minari_dataset import OfflineData
+from smac_jax.envs.tasks import get_task
 from smac_jax.sharding import spread_seeds
-from smac_jax.speed.data import TRANSITIONS
+from smac_jax.speed.data import OBSERVATION_DIM, TRANSITIONS, synthetic_batch
 from smac_jax.speed.names import PROGRAM
 from smac_jax.speed.workers import open_channel, serve
 
 _ENDLESS = 10**9
+
+
+def _make_source(task: str) -> Source:
+    """The environment with made-up data."""
+    spec = gymnasium.spec(ENVIRONMENT)
+    standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
+    data = OfflineData(synthetic_batch(TRANSITIONS), standardizer, episodes=1, reward_scale=1.0, content_hash="")
+    return Source("", data, get_task(task, spec), spec)
 
 
 def prepare(row: Mapping[str, Any], workdir: Path) -> tuple[dict[str, Any], Callable[[], int]]:
@@ -30,7 +44,7 @@ def prepare(row: Mapping[str, Any], workdir: Path) -> tuple[dict[str, Any], Call
     evaluated = config.eval.every > 0
     config.eval.every = config.eval.every or _ENDLESS
     seeds = list(range(row["seeds"]))
-    steps = training(config, make_source(config.task, TRANSITIONS), workdir, seeds)
+    steps = training(config, _make_source(config.task), workdir, seeds)
     done = next(steps)
 
     def run() -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from gymnasium.envs.registration import EnvSpec
@@ -62,7 +63,7 @@ def make_agents(
     config: ConfigDict,
     seeds: Sequence[int],
     dims: tuple[int, int],
-    stats: Standardizer,
+    stats: Standardizer | None = None,
 ) -> AgentState:
     """Create the agents of all seeds for observation and action dimensions `dims`.
 
@@ -70,7 +71,7 @@ def make_agents(
         config: networks, optimisers and terms.
         seeds: one agent each.
         dims: of observations and actions.
-        stats: standardiser of observations.
+        stats: standardiser of observations; None leaves them as they are, until a restored agent brings its own.
     """
     spec = AgentSpec(
         observation_dim=dims[0],
@@ -98,7 +99,8 @@ def make_agents(
         temperature=config.temperature,
         kappa=config.kappa,
     )
-    return create_agents(spec, stream_keys(seeds, "init"), stats)
+    unscaled = Standardizer(jnp.zeros(dims[0], jnp.float32), jnp.ones(dims[0], jnp.float32))
+    return create_agents(spec, stream_keys(seeds, "init"), stats or unscaled)
 
 
 def warn_of_kappa(config: ConfigDict, returns: jax.Array) -> None:

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 from configs import finetune, smac_paper
 from launch.checks import check_config
 from launch.session import make_agents, make_terms
-from smac_jax.agent import Standardizer
 from smac_jax.keys import stream_keys
 from smac_jax.networks import Critic, init_ensemble
 from smac_jax.sharding import replicate, seed_mesh, shard_seeds, spread_seeds
@@ -88,10 +87,9 @@ def prepare_updates(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[]
     terms = make_terms(config)
     mesh = seed_mesh(len(seeds))
     data = replicate(synthetic_batch(), mesh)
-    standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
     dims = OBSERVATION_DIM, ACTION_DIM
     sizes = sizes_of(config)
-    agents, keys = make_agents(config, seeds, dims, standardizer), stream_keys(seeds, "update")
+    agents, keys = make_agents(config, seeds, dims), stream_keys(seeds, "update")
     state, keys = shard_seeds((agents, keys), mesh)
     jax.block_until_ready((state, keys, data))
 

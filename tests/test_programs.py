@@ -282,6 +282,16 @@ def test_calql_goes_on_online_with_its_own_terms(tiny_pointmaze, tmp_path):
     assert json.loads((finetune / "summary.json").read_text())["algorithm"] == "calql"
 
 
+def test_a_dataset_that_no_batch_draws_from_need_not_be_there(pretrained, finetuned, tmp_path):
+    (tmp_path / "none").mkdir()
+    steps = ("--config.online.steps=80", "--config.online.warmup_steps=40", "--config.eval.every=40")
+    run(tmp_path / "none", *FINETUNE, *steps, f"--checkpoint={pretrained[1]}", "--config.online.offline_fraction=0",
+        f"--workdir={tmp_path / 'online'}")  # fmt: skip
+    begin, beside = (rows(workdir / "metrics.csv")[:2] for workdir in (tmp_path / "online", finetuned[1]))
+    assert begin == beside, "what is handed over is the same with and without the dataset"
+    assert float(rows(tmp_path / "online" / "train.csv")[-1]["td_loss"]) > 0.0
+
+
 @pytest.mark.parametrize("algorithm", ["td3", "td3bc"])
 def test_the_same_checkpoint_goes_to_td3_and_td3bc(pretrained, tmp_path, algorithm):
     minari, checkpoint, _ = pretrained

@@ -13,19 +13,16 @@ from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from launch.interaction import make_calls, make_collector
+from launch.interaction import Setting, make_calls, make_collector
 from launch.peers.conditions import ENVIRONMENT, EXPLORATION_NOISE, REPLAY_CAPACITY, STEPS_PER_CALL, WARM_UP
-from launch.session import Source, data_dims, make_agents, make_terms
+from launch.session import make_agents, make_terms
 from launch.speed_worker import make_config
-from smac_jax.agent import Standardizer
-from smac_jax.data.minari_dataset import OfflineData
 from smac_jax.data.replay import create_replay
 from smac_jax.envs.tasks import get_task
 from smac_jax.speed import names
-from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM, synthetic_batch
+from smac_jax.speed.data import ACTION_DIM, OBSERVATION_DIM
 from smac_jax.speed.flops import Sizes, update_flops
 from smac_jax.speed.workers import open_channel, serve
 from smac_jax.training.online import Calls, online_step
@@ -45,12 +42,10 @@ PROFILED_STEPS = 200
 """Steps whose parts are timed, each waited for, so that they take a little longer than those that are measured."""
 
 
-def make_source(task: str, transitions: int = 1) -> Source:
-    """The environment with made-up data; online one transition, of which no batch takes any, stands for them."""
+def make_setting(task: str) -> Setting:
+    """The environment, of which all that is learned from comes."""
     spec = gymnasium.spec(ENVIRONMENT)
-    standardizer = Standardizer(jnp.zeros(OBSERVATION_DIM), jnp.ones(OBSERVATION_DIM))
-    data = OfflineData(synthetic_batch(transitions), standardizer, episodes=1, reward_scale=1.0, content_hash="")
-    return Source("", data, get_task(task, spec), spec)
+    return Setting("", get_task(task, spec), spec, reward_scale=1.0)
 
 
 def _timed(name: str, call: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
@@ -75,16 +70,16 @@ def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int], 
     config = make_config({**row, "method": method, "overrides": {**_ALIKE, **row["overrides"]}})
     if method == "td3":
         config.online.exploration_noise = EXPLORATION_NOISE
-    seeds, source = list(range(row["seeds"])), make_source(config.task)
-    dims = data_dims(source.data)
-    agent = make_agents(config, seeds, dims, source.data.standardizer)
+    seeds, setting = list(range(row["seeds"])), make_setting(config.task)
+    dims = OBSERVATION_DIM, ACTION_DIM
+    agent = make_agents(config, seeds, dims)
     replay = create_replay(len(seeds), config.online.replay_capacity, *dims)
-    collector = make_collector(source, seeds)
+    collector = make_collector(setting, seeds)
     collector.reset()
     jax.block_until_ready((agent, replay))
 
     start = time.perf_counter()
-    calls = make_calls(config, source, agent, replay, seeds)
+    calls = make_calls(config, setting, agent, replay, seeds)
     compile_seconds = time.perf_counter() - start
     done = 0
 
@@ -118,7 +113,7 @@ def prepare(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int], 
 
 def prepare_environment(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], int]]:
     """Make the environments alone and step them with random actions, as the loop does."""
-    collector = make_collector(make_source("locomotion"), list(range(row["seeds"])))
+    collector = make_collector(make_setting("locomotion"), list(range(row["seeds"])))
     collector.reset()
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (STEPS_PER_CALL, row["seeds"], ACTION_DIM))
 
