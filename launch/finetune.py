@@ -121,7 +121,7 @@ def finetune(config: ConfigDict, run: dict[str, Any], checkpoint: Path | None, s
         setting: environment, and the dataset where batches draw from it.
         workdir: of this run.
     """
-    seeds, dims = run["seeds"], (run["dims"][0], run["dims"][1])
+    seeds, dims = run["seeds"], stored.stored_dims(run)
     steps, warmup = config.online.steps, config.online.warmup_steps
     eval_every = config.eval.every or max(steps // 20, 1)
     is_evaluated = session.evaluated_steps(config, steps, eval_every)

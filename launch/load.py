@@ -59,11 +59,7 @@ def load_agent(workdir: Path) -> LoadedAgent:
         InputError: the directory holds no run, or no checkpoint yet.
     """
     run = read_run(workdir)
-    config, spec, dims = (
-        stored.stored_config(run),
-        EnvSpec.from_json(run["env_spec"]),
-        (run["dims"][0], run["dims"][1]),
-    )
+    config, dims, spec = stored.stored_config(run), stored.stored_dims(run), EnvSpec.from_json(run["env_spec"])
     checkpoints = Checkpoints(workdir, create=False)
     state = checkpoints.restore("agent", session.make_agents(config, run["seeds"], dims))
     is_offline = run["program"] == "pretrain"

@@ -1,4 +1,4 @@
-"""The configuration in a run's record, also of a version that had fewer fields."""
+"""What a run's record holds, in the types that it was written from; also of a version that had fewer fields."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,3 +33,9 @@ def completed(run: Mapping[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError):
         return dict(run)
     return {**run, "config": config.to_dict()}
+
+
+def stored_dims(run: Mapping[str, Any]) -> tuple[int, int]:
+    """Observation and action dimension in a run's record, of which JSON makes a list."""
+    observation_dim, action_dim = run["dims"]
+    return observation_dim, action_dim
