@@ -36,12 +36,12 @@ def get_config() -> ConfigDict:
     suite.finetune = ConfigDict({"online": {"steps": 3_500, "warmup_steps": 500}, "eval": schedule})
 
     tasks = suite.tasks
-    # What is lost on pen, door and AntMaze is near the noise of 200 episodes.
+    # What is lost on pen and door is near the noise of 200 episodes.
     tasks.pen = _adroit("pen", 400)
     tasks.door = _adroit("door", 400)
     # An episode takes 0.7 s in the kitchen.
     tasks.kitchen_complete = screen("kitchen", "kitchen/complete-v0", (20, 20))
     tasks.kitchen_mixed = screen("kitchen", "kitchen/mixed-v0", (20, 20))
-    tasks.antmaze_umaze_diverse = screen("antmaze", "antmaze/umaze-diverse-v0", (50, 400))
+    tasks.antmaze_umaze_diverse = screen("antmaze", "antmaze/umaze-diverse-v0", (50, 200))
     tasks.halfcheetah_medium_replay = screen("locomotion", "mujoco/halfcheetah-medium-replay-v0", (10, 50))
     return suite
