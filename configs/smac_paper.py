@@ -6,7 +6,7 @@ docs/recipe.md compares it with configs/smac.py, which departs from it on narrow
 
 from ml_collections import ConfigDict
 
-from configs import smac
+from configs import common, smac
 from smac_jax.envs.tasks import TASKS
 
 
@@ -16,6 +16,7 @@ def get_config(name: str = "locomotion") -> ConfigDict:
     config.algorithm = "smac_paper"
     terms = config.terms
     config.temperature = 1.0
+    config.offline.steps = common.get_config(name).offline.steps
     config.reward.scale = TASKS[config.task].reward_scale
     config.network.value = config.network.critic_dueling = config.network.critic_anchored = False
     config.network.critic_advantage_width = 1.0
