@@ -222,7 +222,7 @@ def test_all_built_in_scores_have_one_kappa_one_penalty_and_but_for_the_kitchen_
     assert config.kappa == 5.0
     rates, online = config.optimizer, finetune.from_checkpoint(config, "sac").optimizer
     assert online.actor == rates.actor / 30
-    assert (online.critic, online.advantage) == (rates.critic, rates.critic / (30 if task == "kitchen" else 10))
+    assert (online.critic, online.advantage) == (rates.critic, rates.critic / (100 if task == "kitchen" else 10))
     assert config.terms.score_penalty.weight == 1000.0
 
 
